@@ -1,0 +1,62 @@
+# Every target sets up what it needs, so each works alone on a fresh Debian with python3 and make.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3
+SOURCES := src tests benchmarks tools
+# Workers for pytest: one for each core.
+JOBS ?= auto
+
+.PHONY: help demo test check format bench fuzz docs lock clean
+
+help:
+	@echo "make demo    fetch two real models and audit them"
+	@echo "make test    run every check and test"
+	@echo "make check   run the checks without the tests"
+	@echo "make format  format the code and fix what can be fixed"
+	@echo "make bench   run the benchmarks and write docs/benchmarks.md"
+	@echo "make fuzz    10,000 mutations of each format"
+	@echo "make docs    build the user guide into site/"
+	@echo "make lock    pin every dependency to its newest version"
+
+$(VENV)/.base: pyproject.toml constraints.txt tools/setup.sh
+	sh tools/setup.sh $(PYTHON) $(VENV) base
+
+$(VENV)/.dev: $(VENV)/.base
+	sh tools/setup.sh $(PYTHON) $(VENV) dev
+
+$(VENV)/.docs: $(VENV)/.base
+	sh tools/setup.sh $(PYTHON) $(VENV) docs
+
+demo: $(VENV)/.base
+	$(BIN)/python -m tools.demo
+
+test: check
+	$(BIN)/pytest -n $(JOBS)
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.digests
+	$(BIN)/python -m benchmarks.audit_size
+
+fuzz: $(VENV)/.dev
+	STEELYARD_FUZZ=10000 $(BIN)/pytest tests/fuzz -n $(JOBS)
+
+docs: $(VENV)/.docs
+	$(BIN)/mkdocs build --strict --quiet
+	@echo "the guide is in site/index.html"
+
+lock: $(VENV)/.base
+	sh tools/setup.sh $(PYTHON) $(VENV) lock
+
+clean:
+	rm -rf $(VENV) build dist site demo

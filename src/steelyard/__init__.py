@@ -1,0 +1,1 @@
+"""Steelyard: what an open-weight AI model is, and what follows from it."""

@@ -1,0 +1,96 @@
+"""Code that rides with the weights: what a pickle would import, what `auto_map` would run.
+
+Nothing is run or imported here. Three grades, by an allowlist and never by a blocklist alone:
+what only rebuilds tensors is silent, what is known to run commands is dangerous, and whatever
+is neither is unknown, so that `code.unsafe` stays unsettled and the names are shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from steelyard.checkpoints.documents import JsonValue
+from steelyard.checkpoints.model import Model
+from steelyard.checkpoints.tensors import PickleImport
+from steelyard.facts import Basis, Evidence, Fact
+from steelyard.knowledge import load
+
+_MOST_EVIDENCE = 50
+
+
+def analyze(model: Model) -> Iterable[Fact]:
+    """Yield what would be imported or run if the model were loaded."""
+    pickles = [weights for weights in model.weights if weights.format == "pytorch"]
+    imports = sorted(
+        {found for weights in model.weights for found in weights.imports},
+        key=lambda found: (found.file, found.offset, found.name),
+    )
+    files = sorted({path for weights in pickles for path in weights.files})
+    holds_pickle = bool(pickles or imports)
+    yield Fact(
+        "code.pickle", holds_pickle, Basis.MEASURED, tuple(Evidence(file=path) for path in files)
+    )
+    strange = [found for found in imports if grade(found.name) != "rebuilds"]
+    yield Fact(
+        "code.imports", frozenset(found.name for found in strange), Basis.MEASURED, _show(strange)
+    )
+    dangerous = [found for found in strange if grade(found.name) == "dangerous"]
+    if dangerous:
+        yield Fact("code.unsafe", True, Basis.MEASURED, _show(dangerous))
+    elif not strange and not _unread(model):
+        yield Fact("code.unsafe", False, Basis.MEASURED, _show(imports[:1]))
+    yield from _remote(model)
+
+
+def grade(name: str) -> str:
+    """Grade a dotted name: `rebuilds`, `dangerous` or `unknown`."""
+    table = load("pickle_imports")
+    if name in table["rebuilds"]:
+        return "rebuilds"
+    parts = name.split(".")
+    prefixes = {".".join(parts[:n]) + ".*" for n in range(1, len(parts))}
+    dangerous = table["dangerous"]
+    return "dangerous" if name in dangerous or prefixes & set(dangerous) else "unknown"
+
+
+def _unread(model: Model) -> bool:
+    """Tell whether some pickle was not read to its end, so that nothing clears it."""
+    return any(
+        problem.kind == "not_fully_read"
+        for weights in model.weights
+        if weights.format in ("pytorch", "numpy")
+        for problem in weights.problems
+    )
+
+
+def _remote(model: Model) -> Iterable[Fact]:
+    """Yield the repository code that configurations ask to run under remote-code trust."""
+    evidence = [
+        Evidence(file=path, field=f"auto_map.{key}", quote=value)
+        for path, document in sorted(model.json.items())
+        if isinstance(document, dict)
+        for key, value in _auto_map(document)
+    ]
+    targets = frozenset(item.quote for item in evidence if item.quote)
+    yield Fact("code.remote", targets, Basis.MEASURED, tuple(evidence[:_MOST_EVIDENCE]))
+
+
+def _auto_map(document: Mapping[str, JsonValue]) -> Iterable[tuple[str, str]]:
+    auto_map = document.get("auto_map")
+    if not isinstance(auto_map, dict):
+        return
+    for key, value in auto_map.items():
+        for target in value if isinstance(value, list) else [value]:
+            if isinstance(target, str):
+                yield key, target
+
+
+def _show(found: Iterable[PickleImport]) -> tuple[Evidence, ...]:
+    return tuple(
+        Evidence(
+            file=item.file,
+            offset=item.offset,
+            quote=f"{item.name}{' is called' if item.called else ''}",
+        )
+        for item in list(found)[:_MOST_EVIDENCE]
+    )

@@ -1,0 +1,149 @@
+"""The story: open the source, read the checkpoint, gather facts, apply rules, return the report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+
+from steelyard.analyzers import (
+    architecture,
+    card,
+    code,
+    contents,
+    integrity,
+    licenses,
+    parameters,
+    stated,
+)
+from steelyard.analyzers.base import Analyzer
+from steelyard.analyzers.identity import identity_facts, measure
+from steelyard.checkpoints.digest_cache import DigestCache
+from steelyard.checkpoints.digests import Digests
+from steelyard.checkpoints.model import Model
+from steelyard.checkpoints.opening import read_model
+from steelyard.errors import SourceNotFound
+from steelyard.facts import Basis, FactBook, Value
+from steelyard.progress import NoProgress, Progress
+from steelyard.reports.report import FileInfo, PackInfo, Report, SourceInfo
+from steelyard.rules import Pack, evaluate, load_packs
+from steelyard.rules.ignores import Ignore, apply_ignores
+from steelyard.sources import Network, Source, open_source
+
+ANALYZERS: Mapping[str, Analyzer] = {
+    "contents": contents.analyze,
+    "stated": stated.analyze,
+    "architecture": architecture.analyze,
+    "parameters": parameters.analyze,
+    "card": card.analyze,
+    "licenses": licenses.analyze,
+    "integrity": integrity.analyze,
+    "code": code.analyze,
+}
+"""The questions that headers and documents answer, in the order in which they are asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What an audit does beyond reading headers and documents."""
+
+    digest: bool = True
+    """Compute the identity and the SHA-256 of the weights files (reads every byte)."""
+    scan_values: bool = False
+    """Look for NaN and infinity (reads every byte)."""
+    facts: Mapping[str, Value] = field(default_factory=dict)
+    """What the user states, by name of the vocabulary."""
+    ignores: Sequence[Ignore] = ()
+    packs: Sequence[Pack] | None = None
+    """Rules to apply; None for all that ship with Steelyard."""
+    network: Network = field(default_factory=Network)
+    cache: DigestCache | None = None
+    progress: Progress = field(default_factory=NoProgress)
+
+
+def audit(source: str | Path | Source, *, as_of: date, options: Options | None = None) -> Report:
+    """Weigh one model: read it, gather facts, apply the rules as of a day.
+
+    Args:
+        source: A folder, a file, `https://...`, `hf://org/name[@revision][/file]`, or a source
+            that is already open (it stays open).
+        as_of: The day as of which rules are applied.
+        options: What to do beyond reading headers and documents.
+
+    Raises:
+        SourceError: If the source cannot be opened or read.
+        CheckpointError: If there are weights and none of them can be read.
+        PackError: If a rule pack is wrong.
+        FactError: If a stated fact does not fit the vocabulary.
+    """
+    options = options or Options()
+    if not isinstance(source, str | Path):
+        return _audit(source, as_of, options)
+    opened = open_source(str(source), network=options.network)
+    try:
+        return _audit(opened, as_of, options)
+    finally:
+        opened.close()
+
+
+def _audit(source: Source, as_of: date, options: Options) -> Report:
+    if not source.files and not source.skipped:
+        raise SourceNotFound(
+            f"there are no files in {source.spec}", fix="name a folder or file that holds a model"
+        )
+    model = read_model(source)
+    book = FactBook(stated.by_user(options.facts))
+    for analyze in ANALYZERS.values():
+        book.extend(analyze(model))
+    bytes_read = source.bytes_read
+    if options.scan_values:
+        book.extend(integrity.value_scan(options.progress)(model))
+    digests = (
+        measure(model, cache=options.cache, progress=options.progress) if options.digest else None
+    )
+    book.extend(identity_facts(model, digests))
+    packs = load_packs() if options.packs is None else tuple(options.packs)
+    findings, ignored, notices = apply_ignores(
+        evaluate(packs, book, as_of=as_of), options.ignores, source=source.spec, as_of=as_of
+    )
+    return Report(
+        version=version("steelyard"),
+        as_of=as_of,
+        source=SourceInfo(source.spec, source.kind, source.revision, bytes_read),
+        packs=tuple(_pack_info(pack) for pack in packs),
+        book=book,
+        findings=findings,
+        ignored=ignored,
+        notices=(*(digests.notes if digests else ()), *notices),
+        files=tuple(_file_infos(model, digests)),
+    )
+
+
+def _pack_info(pack: Pack) -> PackInfo:
+    return PackInfo(
+        pack.id, pack.title, len(pack.rules), max(r.reviewed for r in pack.rules), pack.digest
+    )
+
+
+def _file_infos(model: Model, digests: Digests | None) -> Iterable[FileInfo]:
+    """Yield the files of the source with their role and the digest that is known of them."""
+    weights = {path for part in model.weights for path in part.files}
+    documents = model.json.keys() | model.texts.keys()
+    for file in model.source.files:
+        known = digests.files.get(file.path) if digests else None
+        sha256, basis = (known.sha256, known.basis) if known else (file.sha256, Basis.DECLARED)
+        yield FileInfo(
+            path=file.path,
+            size=file.size,
+            role=(
+                "weights"
+                if file.path in weights
+                else "document"
+                if file.path in documents
+                else "other"
+            ),
+            sha256=sha256,
+            sha256_basis=basis.value if sha256 else None,
+        )

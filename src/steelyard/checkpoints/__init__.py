@@ -1,0 +1,1 @@
+"""How bytes become tensors and documents: headers first, data on demand."""

@@ -1,0 +1,266 @@
+"""The identity of weights: one digest that is the same in every container.
+
+Each tensor's bytes are hashed with BLAKE3 and the digests are hashed together (see `merkle`).
+So that the same weights have the same identity whatever file they came in:
+
+- names are canonical (`naming.canonical_names`), and leaves are sorted by them;
+- bytes are row-major and little-endian, quantized blocks as stored (`data.chunks`);
+- rows of queries and keys that llama.cpp's converter reordered are put back in order;
+- F16 and BF16 tensors of at most one dimension are hashed as the F32 that equals them, because
+  that converter widens them;
+- an output head, or a stack's own embedding, with the bytes of the input embedding is the same
+  weight and is left out;
+- everything else that is stored counts, buffers too.
+
+Files are read once, for the identity and for their SHA-256. Remote files are not read at all.
+Why these rules and no others: docs/adr/0002-identity.md.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from blake3 import blake3
+
+from steelyard.checkpoints import merkle
+from steelyard.checkpoints.digest_cache import DigestCache
+from steelyard.checkpoints.digest_jobs import Ask, FilePlan, compute
+from steelyard.checkpoints.digest_runs import Span, changed, stamp_of, swap_width
+from steelyard.checkpoints.naming import canonical_names, gguf_permutation, parse
+from steelyard.checkpoints.tensors import DTYPE_BITS, PLAIN, Checkpoint, ProblemKind, Tensor
+from steelyard.facts import Basis
+from steelyard.progress import NoProgress, Progress
+from steelyard.sources.base import Source
+
+SCHEME: Final = "1"
+"""Version of the rules above; digests of another version are not taken from a cache."""
+_MOST_EXPANSION: Final = 16
+_EXPANSION_FREE: Final = 1 << 30
+_INCOMPLETE: Final = frozenset({ProblemKind.MISSING_SHARD, ProblemKind.UNREADABLE})
+_EMPTY: Final = blake3(b"").digest()
+
+
+@dataclass(frozen=True, slots=True)
+class TensorDigest:
+    """One tensor and the digest of its canonical bytes."""
+
+    name: str
+    """As the container names it."""
+    canonical: str
+    dtype: str
+    """Element type that was hashed: `F32` for what was widened."""
+    encoding: str
+    shape: tuple[int, ...]
+    digest: bytes
+    """BLAKE3, 32 bytes."""
+    tied: bool = False
+    """True for a copy of the input embedding, which is no leaf of the identity."""
+
+    @property
+    def leaf(self) -> bytes:
+        """Return the leaf of the Merkle tree, not yet hashed."""
+        return merkle.leaf(self.canonical, self.dtype, self.encoding, self.shape, self.digest)
+
+    @property
+    def text(self) -> str:
+        """Write the digest as `b3:` and 64 hex digits."""
+        return f"b3:{self.digest.hex()}"
+
+
+@dataclass(frozen=True, slots=True)
+class FileDigest:
+    """The SHA-256 of a file, 64 lowercase hex digits, and how it is known."""
+
+    sha256: str
+    basis: Basis
+    """`MEASURED`, or `DECLARED` where the hub states it and nobody checked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Digests:
+    """What was computed for one weights set."""
+
+    root: str | None
+    """The identity, `b3:` and 64 hex digits; None when unknown, and then a note says why."""
+    tensors: tuple[TensorDigest, ...]
+    """In the order of the leaves; empty when unknown."""
+    files: Mapping[str, FileDigest]
+    """By path, for the files whose SHA-256 is known."""
+    notes: tuple[str, ...] = ()
+    """What a person should know: why something is unknown, or does not agree."""
+
+
+def digest(
+    source: Source,
+    checkpoint: Checkpoint,
+    *,
+    sha256: bool = True,
+    workers: int | None = None,
+    progress: Progress | None = None,
+    cache: DigestCache | None = None,
+) -> Digests:
+    """Compute the identity of a weights set, and the SHA-256 of its files.
+
+    Args:
+        source: Where the files lie.
+        checkpoint: The weights set.
+        sha256: Compute the SHA-256 of each file in the same pass.
+        workers: Threads that read and hash; None for one a core.
+        progress: Told of the bytes done.
+        cache: Where digests of unchanged files are kept.
+
+    Raises:
+        SourceError: If a file cannot be read or changes while it is read.
+    """
+    stated = {f.path: f.sha256 for f in source.files if f.sha256 and f.path in checkpoint.files}
+    declared = {name: FileDigest(sha, Basis.DECLARED) for name, sha in stated.items()}
+    paths = {name: source.local_path(name) for name in checkpoint.files}
+    local = {name: path for name, path in paths.items() if path is not None}
+    if len(local) < len(paths):
+        return Digests(None, (), declared, ("identity unknown: remote weights are not downloaded",))
+    asks = [_ask(checkpoint, tensor) for tensor in checkpoint.tensors]
+    trouble = _incomplete(checkpoint) or _beyond_reason(asks, source, local)
+    plans = _plan(source, local, () if trouble else asks)
+    notes = [trouble] if trouble else []
+    if cache is not None:
+        for plan in plans:
+            plan.settled = cache.settled(plan.stamp)
+            _recall(plan, cache)
+    notes += compute(source, plans, sha256, workers or _cores(), progress or NoProgress())
+    for plan in plans:
+        if cache is not None and plan.settled:
+            _remember(plan, cache)
+    measured = {p.name: FileDigest(p.sha256, Basis.MEASURED) for p in plans if p.sha256}
+    notes += _disagreements(stated, measured)
+    known = {ask: value for plan in plans for ask, value in plan.known.items()}
+    tensors: tuple[TensorDigest, ...] = ()
+    if asks and all(ask in known or not ask.nbytes for ask in asks) and not trouble:
+        tensors = _digests(checkpoint, [known.get(ask, _EMPTY) for ask in asks])
+    root = identity(tensors) if tensors else None
+    return Digests(root, tensors, {**declared, **measured}, tuple(notes))
+
+
+def _cores() -> int:
+    """Count the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _disagreements(stated: Mapping[str, str], measured: Mapping[str, FileDigest]) -> Iterator[str]:
+    for name, found in measured.items():
+        if stated.get(name, found.sha256) != found.sha256:
+            yield f"{name}: SHA-256 is {found.sha256}, but its source states {stated[name]}"
+
+
+def identity(tensors: Sequence[TensorDigest]) -> str:
+    """Return the identity over tensors in any order, as `b3:` and 64 hex digits."""
+    counted = (tensor for tensor in tensors if not tensor.tied)
+    leaves = sorted((t.canonical.encode("utf-8", "surrogatepass"), t.leaf) for t in counted)
+    return f"b3:{merkle.root(leaf for _, leaf in leaves).hex()}"
+
+
+def _digests(checkpoint: Checkpoint, values: Sequence[bytes]) -> tuple[TensorDigest, ...]:
+    names = canonical_names(tensor.name for tensor in checkpoint.tensors)
+    found = [
+        TensorDigest(
+            tensor.name,
+            names[tensor.name],
+            "F32" if _widen(tensor) else tensor.dtype,
+            tensor.encoding,
+            tensor.shape,
+            value,
+        )
+        for tensor, value in zip(checkpoint.tensors, values, strict=True)
+    ]
+    found.sort(key=lambda tensor: tensor.canonical.encode("utf-8", "surrogatepass"))
+    return tuple(_tie(found))
+
+
+def _tie(tensors: Sequence[TensorDigest]) -> Iterator[TensorDigest]:
+    """Mark the copies of an input embedding; the embedding itself has the shortest name."""
+    firsts: dict[tuple[object, ...], tuple[int, str]] = {}
+    matrices: dict[str, tuple[object, ...]] = {}
+    for tensor in tensors:
+        if not tensor.canonical.endswith(("embedding.weight", "output_head.weight")):
+            continue
+        name = parse(tensor.canonical)
+        if name is None or name.role not in ("embedding", "output_head"):
+            continue
+        key = tensor.dtype, tensor.encoding, tensor.shape, tensor.digest
+        matrices[tensor.canonical] = key
+        if name.role == "embedding":
+            mine = len(tensor.canonical), tensor.canonical
+            firsts[key] = min(firsts.get(key, mine), mine)
+    for tensor in tensors:
+        first = firsts.get(matrices.get(tensor.canonical, ()))
+        tied = first is not None and first[1] != tensor.canonical
+        yield replace(tensor, tied=True) if tied else tensor
+
+
+def _widen(tensor: Tensor) -> str:
+    """Name the type that a tensor is widened from; empty for those that are left as they are."""
+    small = tensor.dtype in ("F16", "BF16") and tensor.encoding == PLAIN
+    return tensor.dtype if small and len(tensor.shape) <= 1 else ""
+
+
+def _ask(checkpoint: Checkpoint, tensor: Tensor) -> Ask:
+    """Say how a tensor's bytes are hashed."""
+    plain = tensor.encoding == PLAIN
+    big = plain and tensor.byteorder == "big"
+    swap = swap_width(tensor.dtype) if big else 1
+    heads = gguf_permutation(checkpoint, tensor)
+    if heads is not None and tensor.offset is not None and tensor.nbytes % tensor.shape[0] == 0:
+        return Ask(tensor.file, None, replace(tensor, name=""), heads, _widen(tensor), swap)
+    whole = not plain or tensor.nbytes * 8 == tensor.elements * DTYPE_BITS[tensor.dtype]
+    simple = whole and tensor.strides is None and tensor.encoding != "varint"
+    if tensor.offset is None or not simple:
+        return Ask(tensor.file, None, replace(tensor, name=""), None, _widen(tensor))
+    return Ask(tensor.file, Span(tensor.offset, tensor.nbytes, _widen(tensor), swap))
+
+
+def _plan(source: Source, local: Mapping[str, Path], asks: Sequence[Ask]) -> list[FilePlan]:
+    """Gather what is asked of each file."""
+    wanted: dict[str, dict[Ask, None]] = {name: {} for name in local}
+    for ask in asks:
+        if ask.nbytes:
+            wanted[ask.file][ask] = None
+    sizes = {file.path: file.size for file in source.files}
+    plans = [FilePlan(name, stamp_of(name, local[name]), tuple(wanted[name])) for name in local]
+    for plan in plans:
+        if plan.stamp.size != sizes[plan.name]:
+            raise changed(plan.name)
+    return plans
+
+
+def _recall(plan: FilePlan, cache: DigestCache) -> None:
+    value = cache.get(plan.stamp, f"tensors/{SCHEME}") or b""
+    if value[:32] == plan.fingerprint and len(value) == 32 * (1 + len(plan.asks)):
+        cut = (value[start : start + 32] for start in range(32, len(value), 32))
+        plan.known = dict(zip(plan.asks, cut, strict=True))
+    kept = cache.get(plan.stamp, "sha256")
+    plan.sha256 = kept.hex() if kept is not None and len(kept) == 32 else None
+
+
+def _remember(plan: FilePlan, cache: DigestCache) -> None:
+    if plan.asks and len(plan.known) == len(plan.asks):
+        values = (plan.known[ask] for ask in plan.asks)
+        cache.put(plan.stamp, f"tensors/{SCHEME}", b"".join((plan.fingerprint, *values)))
+    if plan.sha256:
+        cache.put(plan.stamp, "sha256", bytes.fromhex(plan.sha256))
+
+
+def _beyond_reason(asks: Sequence[Ask], source: Source, local: Mapping[str, Path]) -> str:
+    """Refuse tensors that claim far more bytes, by overlap or compression, than files hold."""
+    claimed = sum(ask.nbytes for ask in set(asks))
+    stored = sum(file.size for file in source.files if file.path in local)
+    if claimed <= stored * _MOST_EXPANSION + _EXPANSION_FREE:
+        return ""
+    return f"identity unknown: tensors claim {claimed} bytes of files that hold {stored}"
+
+
+def _incomplete(checkpoint: Checkpoint) -> str:
+    lost = [problem for problem in checkpoint.problems if problem.kind in _INCOMPLETE]
+    return f"identity unknown: the weights are incomplete: {lost[0].what}" if lost else ""

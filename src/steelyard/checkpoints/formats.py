@@ -1,0 +1,96 @@
+"""Which format a file is of, told by its first bytes; its name only says where to look.
+
+A name can lie, so bytes decide. Where bytes cannot (a pickle of protocol 0, a protobuf), a
+suffix narrows the choice and the reader refuses what does not fit.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import PurePosixPath
+
+from steelyard.checkpoints.onnx import looks_like_onnx
+from steelyard.checkpoints.pickles import looks_like_pickle
+
+HEAD_BYTES = 64
+"""How many first bytes `identify` wants."""
+
+
+class Format(StrEnum):
+    """What a file of weights can be."""
+
+    SAFETENSORS = "safetensors"
+    GGUF = "gguf"
+    ZIP = "zip"
+    """A zip archive: a torch checkpoint, an `.npz`, or something else."""
+    PICKLE = "pickle"
+    """A pickle stream: a legacy torch checkpoint, or any pickle."""
+    NPY = "npy"
+    ONNX = "onnx"
+    UNREAD = "unread"
+    """A format of weights that is known but not read (HDF5, TensorFlow Lite, ...)."""
+
+
+UNREAD_MAGIC = {
+    b"\x89HDF\r\n\x1a\n": "HDF5 (Keras)",
+    b"ggjt": "GGML, before GGUF",
+    b"tjgg": "GGML, before GGUF",
+    b"lmgg": "GGML, before GGUF",
+    b"fmgg": "GGML, before GGUF",
+    b"7z\xbc\xaf\x27\x1c": "7-Zip",
+    b"\x1f\x8b": "gzip",
+    b"\xfd7zXZ\x00": "xz",
+    b"(\xb5/\xfd": "Zstandard",
+    b"Rar!": "RAR",
+}
+"""First bytes of formats that hold weights but are not read, and their names."""
+
+_PICKLE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib"})
+_WEIGHT_SUFFIXES = _PICKLE_SUFFIXES | {
+    ".safetensors", ".gguf", ".ggml", ".onnx", ".npz", ".npy", ".h5", ".keras", ".jit",
+    ".tflite", ".pb", ".msgpack", ".mlmodel", ".ot", ".pdparams", ".mar", ".ptl", ".pte", ".model",
+}  # fmt: skip
+_NOT_WEIGHTS = frozenset({"tokenizer.model", "spiece.model", "sentencepiece.bpe.model"})
+
+
+def named_like_weights(path: str) -> bool:
+    """Tell whether a file's name is one that weights usually have."""
+    name = PurePosixPath(path)
+    return name.suffix.lower() in _WEIGHT_SUFFIXES and name.name.lower() not in _NOT_WEIGHTS
+
+
+def identify(head: bytes, size: int, path: str) -> Format | None:
+    """Tell the format of a file from its first `HEAD_BYTES` bytes, its size and its name.
+
+    Returns None when it is no format of weights that Steelyard knows.
+    """
+    suffix = PurePosixPath(path).suffix.lower()
+    if head.startswith(b"GGUF"):
+        return Format.GGUF
+    if head.startswith(b"PK\x03\x04") or head.startswith(b"PK\x05\x06"):
+        return Format.ZIP
+    if head.startswith(b"\x93NUMPY"):
+        return Format.NPY
+    if unread_name(head) is not None:
+        return Format.UNREAD
+    if suffix == ".safetensors" or _is_safetensors(head, size):
+        return Format.SAFETENSORS
+    if suffix == ".gguf":
+        return Format.GGUF
+    if suffix == ".onnx":
+        return Format.ONNX
+    if looks_like_pickle(head) and (suffix in _PICKLE_SUFFIXES or head[:1] == b"\x80"):
+        return Format.PICKLE
+    if looks_like_onnx(head) and suffix not in _PICKLE_SUFFIXES:
+        return Format.ONNX
+    return None
+
+
+def unread_name(head: bytes) -> str | None:
+    """Name the format that starts like this, if it is one that is known but not read."""
+    return next((name for magic, name in UNREAD_MAGIC.items() if head.startswith(magic)), None)
+
+
+def _is_safetensors(head: bytes, size: int) -> bool:
+    length = int.from_bytes(head[:8], "little")
+    return len(head) > 8 and 2 <= length <= size - 8 and head[8:9] == b"{"

@@ -1,0 +1,45 @@
+"""How much a hostile file may ask for before a reader refuses.
+
+Real models stay far below these; a file that does not is refused with a `LimitExceeded` that
+names the limit. Memory is bounded by these numbers, never by what a file claims.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds on one file. All sizes in bytes."""
+
+    header_bytes: int = 100_000_000
+    """Longest header; safetensors' own bound."""
+    json_nodes: int = 2_000_000
+    """Most values in one JSON document; each costs about 100 bytes of memory."""
+    depth: int = 64
+    """Deepest nesting of any structure."""
+    tensors: int = 250_000
+    """Most tensors in one file."""
+    rank: int = 32
+    """Most dimensions of one tensor."""
+    name_bytes: int = 4096
+    """Longest name or key."""
+    string_bytes: int = 16_000_000
+    """Longest single string (a chat template, a tokenizer model)."""
+    metadata_keys: int = 100_000
+    """Most metadata entries."""
+    array_items: int = 16_000_000
+    """Most items in one metadata array; arrays are skipped over, not kept, past `kept_items`."""
+    kept_items: int = 64
+    """Items of a metadata array that are kept in `Checkpoint.metadata`."""
+    opcodes: int = 10_000_000
+    """Most steps in one stream: pickle opcodes interpreted, protobuf fields walked."""
+    members: int = 1_000_000
+    """Most members of one archive."""
+    document_bytes: int = 16_000_000
+    """Longest JSON, YAML or text document."""
+
+
+DEFAULT_LIMITS = Limits()
+"""What every reader uses unless it is told otherwise."""

@@ -1,0 +1,186 @@
+"""From a source to a model: read every header and document, group the weights into sets.
+
+Only headers and small documents are read. One damaged file does not hide the others: it becomes
+a `Problem` of the model. Only when weights are there and none can be read is that an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+
+from steelyard.checkpoints import gguf, numpy_files, onnx, pytorch, safetensors, zips
+from steelyard.checkpoints.documents import JsonValue, read_json, read_text
+from steelyard.checkpoints.formats import (
+    HEAD_BYTES,
+    Format,
+    identify,
+    named_like_weights,
+    unread_name,
+)
+from steelyard.checkpoints.grouping import group
+from steelyard.checkpoints.limits import DEFAULT_LIMITS, Limits
+from steelyard.checkpoints.model import Model
+from steelyard.checkpoints.tensors import Checkpoint, Problem, ProblemKind
+from steelyard.errors import CheckpointError, SteelyardError, Unsupported, located
+from steelyard.sources.base import ByteReader, Source, SourceFile
+
+JSON_DOCUMENTS = frozenset(
+    {
+        "adapter_config.json",
+        "config.json",
+        "config_sentence_transformers.json",
+        "generation_config.json",
+        "meta.json",
+        "model_index.json",
+        "modules.json",
+        "package.json",
+        "params.json",
+        "preprocessor_config.json",
+        "tokenizer_config.json",
+    }
+)
+"""JSON documents that are read wherever they lie; shard indexes (`*.index.json`) are too."""
+
+_TEXT_STEMS = (
+    "copying", "licence", "license", "model_card", "modelcard", "notice", "readme", "security",
+    "unlicense", "use_policy",
+)  # fmt: skip
+_TEXT_SUFFIXES = frozenset({"", ".md", ".txt", ".rst", ".markdown", ".html"})
+_MOST_DOCUMENTS = 500
+_SMALLEST_UNNAMED = 1024
+
+
+def read_model(source: Source, limits: Limits = DEFAULT_LIMITS) -> Model:
+    """Read the headers and documents of every file of `source`.
+
+    Raises:
+        CheckpointError: If there are weights, and no file of them can be read.
+        SourceError: If the source fails while it is read.
+    """
+    json, texts, problems = _documents(source, limits)
+    siblings = {file.path: file.size for file in source.files}
+    parts: list[Checkpoint] = []
+    refused: list[CheckpointError] = []
+    for file, kind, head in _candidates(source):
+        try:
+            with located(file.path), source.open(file.path) as reader:
+                parts.append(_read(reader, kind, head, siblings, limits))
+        except Unsupported as error:
+            problems.append(_problem(ProblemKind.NOT_FULLY_READ, file.path, error))
+        except CheckpointError as error:
+            problems.append(_problem(ProblemKind.UNREADABLE, file.path, error))
+            refused.append(error)
+    if refused and not parts:
+        raise refused[0]
+    return Model(source, group(parts, json), json, texts, tuple(problems))
+
+
+def _candidates(source: Source) -> Iterator[tuple[SourceFile, Format | None, bytes]]:
+    """Yield the files that hold weights, with their format and first bytes.
+
+    A remote file is looked into only when it is named like weights: each look is a request.
+    """
+    for file in source.files:
+        named = named_like_weights(file.path)
+        local = source.local_path(file.path) is not None
+        if not named and (not local or file.size < _SMALLEST_UNNAMED or _is_text(file.path)):
+            continue
+        if file.size == 0:
+            continue
+        with source.open(file.path) as reader:
+            head = reader.read(0, min(HEAD_BYTES, file.size))
+        kind = identify(head, file.size, file.path)
+        if named or kind in (Format.SAFETENSORS, Format.GGUF, Format.PICKLE):
+            yield file, kind, head
+
+
+def _read(
+    reader: ByteReader, kind: Format | None, head: bytes, siblings: dict[str, int], limits: Limits
+) -> Checkpoint:
+    match kind:
+        case Format.SAFETENSORS:
+            return safetensors.read(reader, limits)
+        case Format.GGUF:
+            return gguf.read(reader, limits)
+        case Format.PICKLE:
+            return pytorch.read(reader, limits)
+        case Format.NPY:
+            return numpy_files.read_npy(reader, limits)
+        case Format.ONNX:
+            return onnx.read(reader, siblings, limits)
+        case Format.ZIP:
+            return _read_zip(reader, limits)
+        case Format.UNREAD:
+            raise Unsupported(f"{unread_name(head)} is not read", why="no reader for this format")
+        case None:
+            raise Unsupported(
+                "the file is named like weights, but is of no format that is read",
+                why=f"it starts with {head[:8].hex(' ')}",
+            )
+
+
+def _read_zip(reader: ByteReader, limits: Limits) -> Checkpoint:
+    names = [PurePosixPath(member.name) for member in zips.directory(reader, limits)]
+    if any(name.name == "data.pkl" for name in names):
+        return pytorch.read(reader, limits)
+    if any(name.suffix == ".npy" for name in names):
+        return numpy_files.read_npz(reader, limits)
+    raise Unsupported("the zip archive is neither a torch checkpoint nor an .npz")
+
+
+def _documents(
+    source: Source, limits: Limits
+) -> tuple[dict[str, JsonValue], dict[str, str], list[Problem]]:
+    json: dict[str, JsonValue] = {}
+    texts: dict[str, str] = {}
+    problems: list[Problem] = []
+    for file in source.files:
+        is_json, is_text = _is_json_document(file.path), _is_text_document(file.path)
+        if not (is_json or is_text):
+            continue
+        if len(json) + len(texts) >= _MOST_DOCUMENTS:
+            what = f"more than {_MOST_DOCUMENTS} documents; this one and those after are not read"
+            problems.append(Problem(ProblemKind.NOT_FULLY_READ, what, file.path))
+            break
+        try:
+            with located(file.path), source.open(file.path) as reader:
+                if is_json:
+                    json[file.path] = read_json(reader, limits)
+                else:
+                    texts[file.path] = read_text(reader, limits)
+        except CheckpointError as error:
+            problems.append(_problem(ProblemKind.BAD_DOCUMENT, file.path, error))
+    return json, texts, problems
+
+
+def _is_json_document(path: str) -> bool:
+    name = PurePosixPath(path).name
+    return name in JSON_DOCUMENTS or name.endswith(".index.json")
+
+
+def _is_text_document(path: str) -> bool:
+    name = PurePosixPath(path)
+    lowered = name.name.lower()
+    if path == "steelyard.toml":
+        return True
+    if name.name == "METADATA" and name.parent.name.endswith(".dist-info"):
+        return True
+    if name.parent.name.lower() == "licenses":
+        return True
+    return lowered.startswith(_TEXT_STEMS) and (
+        name.suffix.lower() in _TEXT_SUFFIXES or name.suffix[1:].isupper()
+    )
+
+
+def _is_text(path: str) -> bool:
+    """Tell whether a file is a document or code by its name, so no weights."""
+    return PurePosixPath(path).suffix.lower() in {
+        ".css", ".csv", ".html", ".ipynb", ".js", ".json", ".jsonl", ".md", ".png", ".jpg", ".py",
+        ".rst", ".svg", ".toml", ".tsv", ".txt", ".xml", ".yaml", ".yml",
+    }  # fmt: skip
+
+
+def _problem(kind: ProblemKind, path: str, error: SteelyardError) -> Problem:
+    why = f" ({error.why})" if error.why else ""
+    return Problem(kind, error.what + why, error.file or path, error.offset)

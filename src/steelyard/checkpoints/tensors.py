@@ -1,0 +1,153 @@
+"""The one table that every checkpoint format is read into.
+
+A `Tensor` says what a weight is and where its bytes lie, never the bytes themselves.
+Element types carry safetensors' names (`F32`, `BF16`, `F8_E4M3`, ...); how the elements are
+packed is the `encoding`: `plain`, or a quantization scheme under its usual name (`Q4_K`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from math import prod
+from types import MappingProxyType
+
+PLAIN = "plain"
+"""The encoding of elements that lie one after another in their own type."""
+
+DTYPE_BITS: Mapping[str, int] = MappingProxyType(
+    {
+        "BOOL": 8,
+        "F4": 4,
+        "F6_E2M3": 6,
+        "F6_E3M2": 6,
+        "U4": 4,
+        "I4": 4,
+        "U2": 2,
+        "I2": 2,
+        "U8": 8,
+        "I8": 8,
+        "F8_E5M2": 8,
+        "F8_E4M3": 8,
+        "F8_E5M2FNUZ": 8,
+        "F8_E4M3FNUZ": 8,
+        "F8_E8M0": 8,
+        "I16": 16,
+        "U16": 16,
+        "F16": 16,
+        "BF16": 16,
+        "I32": 32,
+        "U32": 32,
+        "F32": 32,
+        "C64": 64,
+        "F64": 64,
+        "I64": 64,
+        "U64": 64,
+        "C128": 128,
+    }
+)
+"""Bits for each element type of a plain tensor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """One stored tensor: what it is and where its bytes lie.
+
+    Laws: `shape` is row-major with the slowest dimension first, whatever the container's own
+    order; `offset + nbytes` never exceeds the file's size (a reader raises before it builds a
+    tensor that breaks this); `elements` is the number of logical elements, so a quantized
+    block counts what it decodes to.
+    """
+
+    name: str
+    """As the container names it."""
+    dtype: str
+    """Element type, a key of `DTYPE_BITS`; for a quantized encoding, the type it decodes to."""
+    shape: tuple[int, ...]
+    """Logical shape; `()` is a scalar."""
+    encoding: str
+    """`plain`, or the scheme that packs the elements (`Q4_1`, `IQ2_XS`, ...)."""
+    file: str
+    """File within the source that holds the bytes (for ONNX, perhaps an external one)."""
+    offset: int | None
+    """First byte in `file`; None when the bytes are compressed or scattered (see `member`)."""
+    nbytes: int
+    """Bytes as stored, uncompressed."""
+    strides: tuple[int, ...] | None = None
+    """Strides in elements when the layout is not row-major contiguous, else None."""
+    member: str | None = None
+    """The archive member that holds the bytes when `offset` is None."""
+    byteorder: str = "little"
+    """`little` or `big`."""
+
+    @property
+    def elements(self) -> int:
+        """Count the logical elements."""
+        return prod(self.shape)
+
+
+class ProblemKind(StrEnum):
+    """What can be wrong with a checkpoint that is readable all the same."""
+
+    UNREADABLE = "unreadable"
+    """A file of a known format that its reader refused."""
+    BAD_DOCUMENT = "bad_document"
+    """A JSON, YAML or text document that does not parse."""
+    MISSING_SHARD = "missing_shard"
+    """A file that an index or a split names is not there."""
+    INDEX_MISMATCH = "index_mismatch"
+    """An index and the shards disagree about a tensor or the total size."""
+    DUPLICATE_TENSOR = "duplicate_tensor"
+    """Two shards hold a tensor of one name."""
+    UNUSED_BYTES = "unused_bytes"
+    """Bytes that no tensor claims (a gap, or bytes after the end)."""
+    NOT_FULLY_READ = "not_fully_read"
+    """A part that Steelyard does not understand, so nothing is said of it."""
+    ODD_METADATA = "odd_metadata"
+    """Metadata that is legal to skip but should not be there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something wrong that did not stop the reading. A value, not an exception."""
+
+    kind: ProblemKind
+    what: str
+    """One line for a person."""
+    file: str
+    offset: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PickleImport:
+    """A Python object that a pickle would import if it were loaded."""
+
+    name: str
+    """Dotted name, module first: `os.system`."""
+    file: str
+    offset: int
+    """Byte offset, in `file`, of the opcode that names it."""
+    called: bool = False
+    """True when the stream would also call it."""
+
+
+Scalar = str | int | float | bool
+MetadataValue = Scalar | tuple[Scalar, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """One weights set as read: the table of its tensors, and what its headers say."""
+
+    format: str
+    """`safetensors`, `gguf`, `pytorch`, `onnx`, `numpy`."""
+    files: tuple[str, ...]
+    """The files it was read from, sorted; external data files included."""
+    tensors: tuple[Tensor, ...]
+    """Sorted by name."""
+    metadata: Mapping[str, MetadataValue] = field(default_factory=dict)
+    """Key to value as the headers state them; long arrays are cut to a stated limit."""
+    problems: tuple[Problem, ...] = ()
+    imports: tuple[PickleImport, ...] = ()
+    """What a pickle would import; empty for formats that cannot import."""

@@ -1,0 +1,221 @@
+"""`steelyard audit`: weigh a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from steelyard.cli.main import EXIT_FINDINGS
+
+if TYPE_CHECKING:
+    # Imported when the command runs: `audit --help` need not wait for them.
+    from steelyard.audit import Options
+    from steelyard.cli.settings import Settings
+    from steelyard.facts import Value
+    from steelyard.reports.report import Report
+    from steelyard.rules import Pack
+    from steelyard.rules.ignores import Ignore
+
+
+@click.command(name="audit")
+@click.argument("source")
+@click.option(
+    "-f",
+    "--format",
+    "formats",
+    multiple=True,
+    metavar="NAME[=FILE]",
+    help="text, json or markdown; repeat for several. A file may follow: json=r.json.",
+)
+@click.option(
+    "-o",
+    "--output",
+    "outputs",
+    multiple=True,
+    metavar="FILE",
+    help="Write to a file; pairs with --format in order, else its suffix decides.",
+)
+@click.option(
+    "--fail-on",
+    type=click.Choice(["error", "warning", "note", "never"]),
+    help="Least severity that makes the exit code 1.  [default: error]",
+)
+@click.option("--strict", is_flag=True, default=None, help="Let what is undetermined fail too.")
+@click.option(
+    "--fact",
+    "stated",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="State what no file can show; repeat for several. See: steelyard facts",
+)
+@click.option(
+    "--as-of",
+    type=click.DateTime(["%Y-%m-%d"]),
+    metavar="DATE",
+    help="Apply the rules as of this day.  [default: today]",
+)
+@click.option(
+    "--ignore",
+    "ignored",
+    multiple=True,
+    metavar="RULE=DATE:REASON",
+    help="Ignore a rule's findings until a date, for a reason.",
+)
+@click.option("--no-ignores", is_flag=True, help="Report what settings would ignore.")
+@click.option(
+    "--pack",
+    "packs",
+    multiple=True,
+    metavar="PATH",
+    help="Apply this rule pack too; repeat for several.",
+)
+@click.option(
+    "--digest/--no-digest",
+    "digest",
+    default=None,
+    help="Compute the identity and file digests, which reads every byte.  [default: yes]",
+)
+@click.option(
+    "--scan-values", is_flag=True, default=None, help="Look at every element for NaN and infinity."
+)
+@click.option("--offline", is_flag=True, default=None, help="Never use the network.")
+@click.option("--no-cache", is_flag=True, help="Neither use nor fill the cache of digests.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress and no messages on stderr.")
+@click.pass_context
+def command(ctx: click.Context, source: str, **given: Any) -> None:  # fmt: skip
+    """Weigh a model: what it is, and where its files disagree.
+
+    SOURCE is a folder, a file, an https:// address, or hf://org/name[@revision][/file]. Only
+    headers and documents are read, and for the digests every byte; nothing is ever run.
+
+    Every option is also a setting in steelyard.toml or [tool.steelyard] of pyproject.toml, and
+    in the environment as STEELYARD_FAIL_ON and the like. See: steelyard config show
+    """
+    from steelyard.audit import audit
+    from steelyard.cli.outputs import targets, write
+
+    settings, notices = _settings(given)
+    today = date.today()
+    to = targets(settings.format, given["outputs"])
+    as_of = given["as_of"].date() if given["as_of"] else today
+    with ExitStack() as stack:
+        options = _options(settings, given, today, stack)
+        report = audit(source, as_of=as_of, options=options)
+    write(report, to)
+    if not given["quiet"]:
+        for notice in notices:
+            click.echo(f"note: {notice}", err=True)
+    ctx.exit(EXIT_FINDINGS if _fails(report, settings) else 0)
+
+
+def _settings(given: Mapping[str, Any]) -> tuple[Settings, list[str]]:
+    from steelyard.cli.context import resolve
+
+    overrides = {
+        "fail_on": given["fail_on"],
+        "strict": given["strict"],
+        "format": list(given["formats"]),
+        "digest": given["digest"],
+        "scan_values": given["scan_values"],
+        "offline": given["offline"],
+        "packs": list(given["packs"]),
+    }
+    resolved = resolve(overrides)
+    settings = resolved.settings
+    if given["outputs"] and not given["formats"]:
+        # Files named on the command line replace the formats that settings ask for.
+        settings = settings.model_copy(update={"format": []})
+    origin = resolved.origins["ignore"]
+    return settings, [f"ignores come from {origin}"] if settings.ignore else []
+
+
+def _options(
+    settings: Settings, given: Mapping[str, Any], today: date, stack: ExitStack
+) -> Options:
+    from steelyard.audit import Options
+    from steelyard.cli.context import network
+    from steelyard.cli.progress import TerminalProgress
+    from steelyard.cli.settings import check_ignores
+
+    check_ignores(settings, today=today)
+    ignores = [] if given["no_ignores"] else [*_ignores(settings), *_parsed(given["ignored"])]
+    progress = stack.enter_context(TerminalProgress(quiet=given["quiet"]))
+    cache = None
+    if settings.cache_dir and settings.digest and not given["no_cache"]:
+        from steelyard.checkpoints.digest_cache import DigestCache
+
+        cache = DigestCache(Path(settings.cache_dir) / "digests.sqlite")
+        stack.callback(cache.close)
+    return Options(
+        digest=settings.digest,
+        scan_values=settings.scan_values,
+        facts=_facts(settings, given["stated"]),
+        ignores=ignores,
+        packs=_packs(settings.packs),
+        network=network(offline=settings.offline),
+        cache=cache,
+        progress=progress,
+    )
+
+
+def _packs(paths: Iterable[str]) -> list[Pack] | None:
+    from steelyard.rules import load_packs
+
+    own = [Path(path) for path in paths]
+    return [*load_packs(), *load_packs(own)] if own else None
+
+
+def _facts(settings: Settings, stated: Iterable[str]) -> dict[str, Value]:
+    from steelyard.analyzers.stated import read_value
+    from steelyard.errors import ConfigError
+
+    facts = {name: read_value(name, value) for name, value in settings.facts.items()}
+    for text in stated:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(f"--fact wants NAME=VALUE, not {text!r}", fix="see: steelyard facts")
+        facts[name.strip()] = read_value(name.strip(), value)
+    return facts
+
+
+def _ignores(settings: Settings) -> Iterable[Ignore]:
+    from steelyard.rules.ignores import Ignore
+
+    for item in settings.ignore:
+        yield Ignore(item.rule, item.reason, item.expires, item.source, item.approved_by)
+
+
+def _parsed(texts: Iterable[str]) -> Iterable[Ignore]:
+    from steelyard.errors import ConfigError
+    from steelyard.rules.ignores import Ignore
+
+    for text in texts:
+        rule, _, rest = text.partition("=")
+        day, _, reason = rest.partition(":")
+        try:
+            expires = date.fromisoformat(day)
+        except ValueError:
+            expires = None
+        if not rule or expires is None or len(reason.strip()) < 3:
+            raise ConfigError(
+                f"--ignore wants RULE=DATE:REASON, not {text!r}",
+                fix='for example --ignore "DOC005=2027-03-31:mailbox is being set up"',
+            )
+        yield Ignore(rule, reason.strip(), expires)
+
+
+def _fails(report: Report, settings: Settings) -> bool:
+    from steelyard.rules import Severity
+
+    if settings.fail_on == "never":
+        return False
+    threshold = Severity(settings.fail_on)
+    open_too = settings.strict and any(
+        finding.severity.rank <= threshold.rank for finding in report.undetermined
+    )
+    return report.fails(threshold) or open_too

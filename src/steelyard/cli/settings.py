@@ -1,0 +1,205 @@
+"""Settings: what they are called, where they come from, which one wins.
+
+Precedence: command line, then `STEELYARD_...`, then `steelyard.toml` or `[tool.steelyard]` in
+`pyproject.toml` (the nearest, from the working directory upward), then the user's own
+`steelyard.toml`, then the defaults. The environment is read here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from steelyard.errors import ConfigError
+
+FACTS_EXAMPLE = "training.tokens = 2e12"
+_LONGEST_IGNORE_DAYS = 366
+
+
+class IgnoreTable(BaseModel):
+    """One `[[ignore]]` table."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rule: Annotated[str, Field(min_length=1)]
+    reason: Annotated[str, Field(min_length=3)]
+    expires: date
+    source: str = "*"
+    approved_by: Annotated[str, Field(alias="approved-by")] = ""
+
+
+class Settings(BaseModel):
+    """Every setting, under its name in the files (there with hyphens)."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        validate_by_name=True,
+        alias_generator=lambda name: name.replace("_", "-"),
+    )
+
+    fail_on: Annotated[
+        Literal["error", "warning", "note", "never"],
+        Field(description="Least severity that makes the exit code 1."),
+    ] = "error"
+    strict: Annotated[bool, Field(description="Let what is undetermined fail too.")] = False
+    format: Annotated[
+        list[str], Field(description="Formats to write, each NAME or NAME=FILE.")
+    ] = []
+    digest: Annotated[bool, Field(description="Compute identity and file digests.")] = True
+    scan_values: Annotated[bool, Field(description="Look for NaN and infinity.")] = False
+    offline: Annotated[bool, Field(description="Never use the network.")] = False
+    packs: Annotated[list[str], Field(description="Rule packs to apply besides our own.")] = []
+    cache_dir: Annotated[str, Field(description="Folder of the digest cache; empty: none.")] = ""
+    facts: Annotated[dict[str, Any], Field(description="Facts that no file can show.")] = {}
+    ignore: Annotated[list[IgnoreTable], Field(description="Findings to ignore.")] = []
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """The settings in force, and where each came from."""
+
+    settings: Settings
+    origins: Mapping[str, str]
+    """Setting name to `default`, a file, `STEELYARD_...` or `command line`."""
+
+
+def load(
+    overrides: Mapping[str, Any],
+    *,
+    environ: Mapping[str, str],
+    folder: Path,
+    user_folder: Path,
+    default_cache: Path,
+) -> Resolved:
+    """Resolve every setting.
+
+    Args:
+        overrides: What the command line states, by field name; None means not stated.
+        environ: The environment.
+        folder: Where the search for project settings starts.
+        user_folder: Where the user's own `steelyard.toml` lies.
+        default_cache: The digest cache when no setting names one.
+
+    Raises:
+        ConfigError: If a file does not parse, or a setting is unknown or malformed.
+    """
+    values: dict[str, Any] = {"cache_dir": str(default_cache)}
+    origins = dict.fromkeys(Settings.model_fields, "default")
+    layers = [
+        *_file_layers(folder, user_folder),
+        *_environment_layers(environ),
+        ("command line", {name: v for name, v in overrides.items() if v not in (None, [], {})}),
+    ]
+    for origin, layer in layers:
+        for name, value in layer.items():
+            _known(name, origin)
+            joined = name == "facts" and isinstance(value, dict)
+            values[name] = {**values.get(name, {}), **value} if joined else value
+            origins[name] = origin
+    try:
+        settings = Settings.model_validate(values)
+    except ValidationError as error:
+        raise _invalid(error, origins) from error
+    return Resolved(settings, origins)
+
+
+def check_ignores(settings: Settings, *, today: date) -> None:
+    """Refuse an ignore that holds for more than a year.
+
+    Raises:
+        ConfigError: If there is one.
+    """
+    for item in settings.ignore:
+        if (item.expires - today).days > _LONGEST_IGNORE_DAYS:
+            raise ConfigError(
+                f"the ignore of {item.rule} expires on {item.expires}",
+                why="an ignore holds for a year at most, so that somebody looks again",
+                fix="choose an earlier date",
+            )
+
+
+def project_file(folder: Path) -> Path | None:
+    """Find the nearest settings file, from `folder` upward."""
+    for parent in (folder, *folder.parents):
+        own, project = parent / "steelyard.toml", parent / "pyproject.toml"
+        if own.is_file():
+            return own
+        if project.is_file() and "steelyard" in _toml(project).get("tool", {}):
+            return project
+    return None
+
+
+def _file_layers(folder: Path, user_folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    for path in (user_folder / "steelyard.toml", project_file(folder)):
+        if path is not None and path.is_file():
+            table = _toml(path)
+            if path.name == "pyproject.toml":
+                table = table["tool"]["steelyard"]
+            layer = {name.replace("-", "_"): value for name, value in table.items()}
+            if isinstance(layer.get("facts"), dict):
+                layer["facts"] = dict(_flatten(layer["facts"]))
+            yield str(path), layer
+
+
+def _flatten(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _environment_layers(environ: Mapping[str, str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, field in Settings.model_fields.items():
+        variable = f"STEELYARD_{name.upper()}"
+        if name in ("facts", "ignore") or variable not in environ:
+            continue
+        text = environ[variable]
+        listed = field.annotation == list[str]
+        yield variable, {name: [part for part in text.split(",") if part] if listed else text}
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError("settings do not parse", why=str(error), file=str(path)) from error
+
+
+def _known(name: str, origin: str) -> None:
+    if name in Settings.model_fields:
+        return
+    near = difflib.get_close_matches(name, Settings.model_fields, n=1)
+    shown = name.replace("_", "-")
+    raise ConfigError(
+        f"there is no setting named {shown!r}",
+        fix=f"did you mean {near[0].replace('_', '-')!r}?"
+        if near
+        else "see: steelyard config show",
+        file=origin,
+    )
+
+
+def _invalid(error: ValidationError, origins: Mapping[str, str]) -> ConfigError:
+    first = error.errors()[0]
+    name = str(first["loc"][0]).replace("-", "_")
+    field = ".".join(str(part) for part in first["loc"])
+    return ConfigError(
+        f"{field}: {first['msg'][:1].lower()}{first['msg'][1:]}",
+        fix="see: steelyard config show",
+        file=origins.get(name),
+    )
+
+
+def environment() -> Mapping[str, str]:
+    """Return the environment of the process."""
+    return os.environ

@@ -1,0 +1,200 @@
+"""The names that facts may have, with type, unit, meaning, and the question a person is asked.
+
+The entries are data (`vocabulary.yaml` beside this module). Rules are checked against them when
+a pack loads, facts when they are added to a book, `--fact name=value` when it is parsed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+from functools import cache
+from importlib import resources
+from types import MappingProxyType
+
+import yaml
+
+from steelyard.errors import FactError
+from steelyard.facts.fact import Value
+from steelyard.facts.interval import Interval
+
+_YES = frozenset({"yes", "true", "1"})
+_NO = frozenset({"no", "false", "0"})
+
+
+class Kind(StrEnum):
+    """What type of value a name takes."""
+
+    BOOL = "bool"
+    COUNT = "count"
+    """A whole number, zero or more; or an interval of such."""
+    QUANTITY = "quantity"
+    """A number with a unit; or an interval of such."""
+    DATE = "date"
+    TEXT = "text"
+    ENUM = "enum"
+    """One of `choices`."""
+    SET = "set"
+    """Any number of texts (of `choices`, if there are any)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One entry of the vocabulary."""
+
+    name: str
+    kind: Kind
+    meaning: str
+    """What it means, in one or two sentences."""
+    question: str
+    """What a person would be asked for it."""
+    unit: str = ""
+    choices: tuple[str, ...] = ()
+
+    def check(self, value: Value) -> None:
+        """Refuse a value of the wrong type.
+
+        Raises:
+            FactError: If `value` is not one that this name takes.
+        """
+        if not self._fits(value):
+            raise FactError(
+                f"{self.name} takes {self.expects}, not {value!r}",
+                fix=f"see: steelyard explain {self.name}",
+            )
+
+    @property
+    def expects(self) -> str:
+        """Describe the values that the name takes, for a person."""
+        match self.kind:
+            case Kind.BOOL:
+                return "yes or no"
+            case Kind.COUNT:
+                return "a whole number or a range low..high"
+            case Kind.QUANTITY:
+                return f"a number or a range low..high, in {self.unit}"
+            case Kind.DATE:
+                return "a date such as 2026-11-23"
+            case Kind.TEXT:
+                return "text"
+            case Kind.ENUM:
+                return "one of " + ", ".join(self.choices)
+            case Kind.SET:
+                of = " of " + ", ".join(self.choices) if self.choices else ""
+                return f"a comma-separated list{of}"
+
+    def _fits(self, value: Value) -> bool:
+        match self.kind:
+            case Kind.BOOL:
+                return isinstance(value, bool)
+            case Kind.COUNT | Kind.QUANTITY:
+                return _is_amount(value, whole=self.kind is Kind.COUNT)
+            case Kind.DATE:
+                return isinstance(value, date)
+            case Kind.TEXT:
+                return isinstance(value, str)
+            case Kind.ENUM:
+                return value in self.choices
+            case Kind.SET:
+                return isinstance(value, frozenset) and (
+                    not self.choices or value <= frozenset(self.choices)
+                )
+
+    def parse(self, text: str) -> Value:
+        """Read a value that a person wrote: `yes`, `1e25`, `1e22..3e22`, `text,image`.
+
+        Raises:
+            FactError: If `text` is not a value that this name takes.
+        """
+        value = self._parsed(text.strip())
+        if value is None or not self._fits(value):
+            raise FactError(
+                f"{self.name} takes {self.expects}, not {text!r}",
+                fix=f"see: steelyard explain {self.name}",
+            )
+        return value
+
+    def _parsed(self, text: str) -> Value | None:
+        match self.kind:
+            case Kind.BOOL:
+                lowered = text.lower()
+                return True if lowered in _YES else (False if lowered in _NO else None)
+            case Kind.COUNT | Kind.QUANTITY:
+                return _amount(text)
+            case Kind.DATE:
+                try:
+                    return date.fromisoformat(text)
+                except ValueError:
+                    return None
+            case Kind.TEXT | Kind.ENUM:
+                return text or None
+            case Kind.SET:
+                return frozenset(part.strip() for part in text.split(",") if part.strip())
+
+
+def _is_amount(value: Value, *, whole: bool) -> bool:
+    if isinstance(value, bool):
+        return False
+    if isinstance(value, Interval):
+        return value.low >= 0
+    if isinstance(value, int):
+        return value >= 0
+    return isinstance(value, float) and math.isfinite(value) and value >= 0 and not whole
+
+
+def _number(text: str) -> int | float | None:
+    try:
+        number = float(text.replace("_", "").replace(",", ""))
+    except ValueError:
+        return None
+    if math.isnan(number):
+        return None
+    return int(number) if number.is_integer() and abs(number) < 2**53 else number
+
+
+def _amount(text: str) -> int | float | Interval | None:
+    low, dots, high = text.partition("..")
+    if not dots:
+        return _number(text)
+    bounds = _number(low), _number(high)
+    if bounds[0] is None or bounds[1] is None or bounds[0] > bounds[1]:
+        return None
+    return Interval(bounds[0], bounds[1])
+
+
+@cache
+def vocabulary() -> Mapping[str, Term]:
+    """Return every term by name, in the order of the data file."""
+    text = (resources.files(__package__) / "vocabulary.yaml").read_text(encoding="utf-8")
+    entries = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506  safe loaders both
+    return MappingProxyType(
+        {
+            name: Term(
+                name=name,
+                kind=Kind(entry["kind"]),
+                meaning=entry["meaning"],
+                question=entry["question"],
+                unit=entry.get("unit", ""),
+                choices=tuple(entry.get("choices", ())),
+            )
+            for name, entry in entries.items()
+        }
+    )
+
+
+def term(name: str) -> Term:
+    """Look up one name.
+
+    Raises:
+        FactError: If there is no such name; the message suggests the nearest ones.
+    """
+    terms = vocabulary()
+    if name in terms:
+        return terms[name]
+    near = difflib.get_close_matches(name, terms, n=3)
+    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    raise FactError(f"there is no fact named {name!r}", fix=f"{hint}all names: steelyard facts")

@@ -1,0 +1,74 @@
+"""The report as Markdown: for a pull request, a job summary, a model's own documentation."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from steelyard.reports.outline import Issue, outline
+from steelyard.reports.report import Report
+from steelyard.reports.text import fact_text, places, plain
+
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#~])")
+
+
+def render(report: Report) -> str:
+    """Return the report as GitHub-flavored Markdown.
+
+    Text from the model's files is escaped: it can neither add markup nor links.
+    """
+    said = outline(report)
+    blocks = [f"# {escape(said.title)}", escape(said.headline)]
+    blocks.append("## What is wrong")
+    blocks.append("\n".join(_issues(said.issues)) if said.issues else "Nothing wrong was found.")
+    if said.statements:
+        blocks.append("## What it is")
+        rows = [
+            f"| {s.label} | {escape(s.text)} | {s.basis} | {escape(s.places)} |"
+            for s in said.statements
+        ]
+        blocks.append("\n".join(["| | | Basis | Where |", "|---|---|---|---|", *rows]))
+    for heading, lines in (
+        ("Ignored", said.ignored),
+        ("Notices", said.notices),
+        ("What would settle what is unknown", said.questions),
+    ):
+        if lines:
+            blocks.append(f"## {heading}")
+            blocks.append("\n".join(f"- {escape(line)}" for line in lines))
+    if said.next_steps:
+        blocks.append("## What to do next")
+        steps = enumerate(said.next_steps, 1)
+        blocks.append("\n".join(f"{n}. {escape(step)}" for n, step in steps))
+    blocks.append(_all_facts(report))
+    blocks.append(f"*{escape(said.footer)}*")
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def escape(text: str) -> str:
+    """Escape what Markdown and HTML would take for markup; keep the text on one line."""
+    return _SPECIAL.sub(r"\\\1", plain(text, 400)).replace("\\<", "&lt;").replace("\\>", "&gt;")
+
+
+def _issues(issues: Iterable[Issue]) -> Iterable[str]:
+    for issue in issues:
+        torn = "contradiction: " if issue.contradiction else ""
+        trail = ", ".join(escape(part) for part in (issue.rule, issue.location) if part)
+        yield f"- **{issue.severity}** {torn}{escape(issue.message)}" + (
+            f" ({trail})" if trail else ""
+        )
+        for claim in issue.claims:
+            where = f", {escape(claim.places)}" if claim.places else ""
+            yield f"  - *{claim.basis}* {escape(claim.text)}{where}"
+
+
+def _all_facts(report: Report) -> str:
+    rows = [
+        f"| `{fact.name}` | {escape(fact_text(fact))} | {fact.basis} | {escape(places(fact))} |"
+        for fact in report.book
+    ]
+    if not rows:
+        return ""
+    head = ["<details><summary>All facts</summary>", "", "| Fact | Value | Basis | Where |",
+            "|---|---|---|---|"]  # fmt: skip
+    return "\n".join([*head, *rows, "", "</details>"])

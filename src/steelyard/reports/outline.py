@@ -1,0 +1,245 @@
+"""What a report for people says, in the reader's order, before it is drawn.
+
+What is wrong, what it is, where it is from, under which terms, what is open, what to do next.
+The terminal and Markdown renderers draw the same outline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from steelyard.facts import Basis, Contradiction, Fact, FactBook
+from steelyard.reports.report import Report, deciding
+from steelyard.reports.text import (
+    counted,
+    fact_text,
+    places,
+    plain,
+    short_digest,
+    size,
+    value_text,
+)
+from steelyard.rules import Finding
+
+_MOST_CLAIMS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One line about the model: what is said, on which basis, and where that stands."""
+
+    label: str
+    text: str
+    basis: str
+    places: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """One thing that is wrong."""
+
+    severity: str
+    rule: str
+    message: str
+    location: str
+    claims: tuple[Statement, ...] = ()
+    """The claims that contradict each other, when that is what is wrong."""
+
+    @property
+    def contradiction(self) -> bool:
+        """Tell whether claims contradict each other."""
+        return bool(self.claims)
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """Everything that a report for people says."""
+
+    title: str
+    headline: str
+    issues: tuple[Issue, ...]
+    statements: tuple[Statement, ...]
+    questions: tuple[str, ...]
+    ignored: tuple[str, ...]
+    notices: tuple[str, ...]
+    next_steps: tuple[str, ...]
+    footer: str
+
+
+def outline(report: Report) -> Outline:
+    """Arrange a report in the order in which a person reads it."""
+    return Outline(
+        title=title(report),
+        headline=" · ".join(_headline(report)),
+        issues=tuple(_issues(report)),
+        statements=tuple(_statements(report)),
+        questions=tuple(
+            f"{question.term.question} (--fact {question.term.name}=…; settles "
+            f"{', '.join(question.settles)})"
+            for question in report.questions
+        ),
+        ignored=tuple(
+            f"{item.finding.rule} until {item.ignore.expires}: {plain(item.ignore.reason)}"
+            for item in report.ignored
+        ),
+        notices=tuple(map(plain, report.notices)),
+        next_steps=tuple(plain(step) for step in report.next_steps()),
+        footer=_footer(report),
+    )
+
+
+def title(report: Report) -> str:
+    """Name the model: as its files do, else as its source does."""
+    name = report.book.value("model.name")
+    spec = plain(report.source.spec.rstrip("/"), 120)
+    own = spec.rsplit("/", 1)[-1] or spec
+    if isinstance(name, str) and plain(name) and plain(name).lower() not in spec.lower():
+        return f"{plain(name, 80)}, in {own}"
+    return spec.removeprefix("hf://") if spec.startswith("hf://") else own
+
+
+def _headline(report: Report) -> Iterable[str]:
+    book = report.book
+    kind = [book.value("model.architecture"), book.value("model.design")]
+    named = " ".join(plain(part, 40) for part in kind if isinstance(part, str) and part != "other")
+    if named:
+        yield named
+    total = book.resolve("model.parameters.total") or book.resolve("model.parameters.adapter")
+    if total is not None:
+        kind_of = "adapter parameters" if total.name.endswith("adapter") else "parameters"
+        active = book.value("model.parameters.active")
+        moe = book.value("model.experts") is not None and active is not None
+        suffix = f" ({value_text(active)} active)" if moe and active is not None else ""
+        yield f"{value_text(total.value)} {kind_of}{suffix}"
+    container = [book.value("weights.format"), book.value("weights.encoding")]
+    weights = book.value("weights.bytes")
+    if isinstance(weights, int) and weights:
+        yield f"{' '.join(str(part) for part in container if part)}, {size(weights)}"
+    identity = book.value("model.identity")
+    if isinstance(identity, str):
+        yield f"identity {short_digest(identity)}"
+
+
+def _issues(report: Report) -> Iterable[Issue]:
+    torn = {found.name: found for found in report.contradictions}
+    shown: set[str] = set()
+    for finding in report.failing:
+        claims: list[Statement] = []
+        for name in sorted(deciding(finding)):
+            if name in torn and name not in shown:
+                shown.add(name)
+                claims += _claims(torn[name])
+        yield Issue(
+            finding.severity.value, finding.rule, plain(finding.message, 400), _spot(finding),
+            tuple(claims),
+        )  # fmt: skip
+    for name, found in torn.items():
+        if name not in shown and not _ignored(report, name):
+            message = f"the files contradict each other about {label_of(found)}"
+            yield Issue("warning", "", message, "", tuple(_claims(found)))
+
+
+def _ignored(report: Report, name: str) -> bool:
+    return any(name in deciding(item.finding) for item in report.ignored)
+
+
+def label_of(found: Contradiction) -> str:
+    """Name what claims contradict each other about."""
+    return found.name.removeprefix("model.").replace("_", " ").replace(".", " ")
+
+
+def _claims(found: Contradiction) -> list[Statement]:
+    said: dict[tuple[str, str], Fact] = {}
+    for claim in found.claims:
+        said.setdefault((fact_text(claim), claim.basis.value), claim)
+    rows = [Statement("", text, basis, places(claim)) for (text, basis), claim in said.items()]
+    return rows[:_MOST_CLAIMS]
+
+
+def _spot(finding: Finding) -> str:
+    spot = finding.location
+    if spot is None:
+        return ""
+    if spot.line is not None:
+        return plain(f"{spot.file}:{spot.line}", 100)
+    return plain(spot.file if spot.offset is None else f"{spot.file} at byte {spot.offset}", 100)
+
+
+def _statements(report: Report) -> Iterable[Statement]:
+    book = report.book
+    yield from _shape(book)
+    yield from _single(book, "Context", "model.context_length")
+    yield from _single(book, "Vocabulary", "model.vocabulary_size")
+    yield from _single(book, "Weights", "weights.main")
+    yield from _single(book, "Also there", "weights.other")
+    yield from _from(book)
+    yield from _license(book)
+    yield from _loading(book)
+
+
+def _shape(book: FactBook) -> Iterable[Statement]:
+    parts, basis, where = [], Basis.MEASURED, ""
+    for name, words in (
+        ("model.layers", "{} layers"),
+        ("model.hidden_size", "width {}"),
+        ("model.heads", "{} heads"),
+        ("model.kv_heads", "{} kv heads"),
+        ("model.experts", "{} experts"),
+        ("model.experts.active", "{} used per token"),
+    ):
+        fact = book.resolve(name)
+        if fact is None or (name == "model.kv_heads" and fact.value == book.value("model.heads")):
+            continue
+        parts.append(words.format(value_text(fact.value)))
+        basis = min(basis, fact.basis, key=lambda item: item.strength)
+        where = where or places(fact, 1)
+    if parts:
+        yield Statement("Shape", ", ".join(parts), basis.value, where)
+
+
+def _single(book: FactBook, title: str, name: str) -> Iterable[Statement]:
+    fact = book.resolve(name)
+    if fact is not None:
+        yield Statement(title, fact_text(fact), fact.basis.value, places(fact, 1))
+
+
+def _from(book: FactBook) -> Iterable[Statement]:
+    base = book.resolve("lineage.declared_base")
+    if base is None or not base.value:
+        return
+    relation = book.value("lineage.declared_relation")
+    words = {"finetune": "fine-tune of", "quantized": "quantization of", "merge": "merge of",
+             "adapter": "adapter for"}  # fmt: skip
+    verb = words.get(str(relation), "based on")
+    yield Statement("From", f"{verb} {fact_text(base)}", base.basis.value, places(base, 1))
+
+
+def _license(book: FactBook) -> Iterable[Statement]:
+    fact = book.resolve("license.effective")
+    if fact is not None:
+        yield Statement("License", fact_text(fact), fact.basis.value, places(fact))
+
+
+def _loading(book: FactBook) -> Iterable[Statement]:
+    unsafe = book.resolve("code.unsafe")
+    if unsafe is not None:
+        words = "would run code other than what rebuilds tensors" if unsafe.value else (
+            "a pickle that only rebuilds tensors" if book.value("code.pickle") else
+            "runs no code from these files"
+        )  # fmt: skip
+        yield Statement("Loading", words, unsafe.basis.value, places(unsafe, 1))
+
+
+def _footer(report: Report) -> str:
+    rules = counted(sum(pack.rules for pack in report.packs), "rule")
+    packs, files = counted(len(report.packs), "pack"), counted(len(report.files), "file")
+    return (
+        f"As of {report.as_of} · {rules} in {packs} · {files} · "
+        f"steelyard {report.version} · not legal advice"
+    )
+
+
+def basis_places(statement: Statement) -> str:
+    """Write basis and places of a statement in one phrase."""
+    return f"{statement.basis} · {statement.places}" if statement.places else statement.basis

@@ -1,0 +1,113 @@
+"""The report for a person at a terminal: short, what is wrong first, readable at 80 columns."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+
+from rich.console import Console, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from steelyard.reports.outline import Issue, Outline, Statement, basis_places, outline
+from steelyard.reports.report import Report
+
+_STYLE = {"error": "bold red", "warning": "yellow", "note": "cyan"}
+_MOST_QUESTIONS = 3
+_MOST_STEPS = 5
+
+
+def render(report: Report, *, width: int = 80, color: bool = False) -> str:
+    """Return the report as text for a terminal of `width` columns, with or without color."""
+    said = outline(report)
+    stream = io.StringIO()
+    console = Console(
+        file=stream,
+        width=max(width, 40),
+        force_terminal=color,
+        no_color=not color,
+        color_system="standard" if color else None,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        legacy_windows=False,
+    )
+    for part in _parts(said):
+        console.print(part)
+    lines = [line.rstrip() for line in stream.getvalue().split("\n")]
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _parts(said: Outline) -> Iterable[RenderableType]:
+    yield Text(said.title, style="bold")
+    yield Text(said.headline)
+    yield Text("")
+    if said.issues:
+        yield _issues(said.issues)
+    else:
+        yield Text("  Nothing wrong was found.", style="green")
+    yield Text("")
+    if said.statements:
+        yield _statements(said.statements)
+        yield Text("")
+    for heading, lines in (("Ignored", said.ignored), ("Notice", said.notices)):
+        if lines:
+            yield _list(heading, lines)
+    if said.questions:
+        yield _list("Unknown", _shortened(said.questions, _MOST_QUESTIONS, "questions"))
+    if said.next_steps:
+        steps = [f"{n}. {step}" for n, step in enumerate(said.next_steps, 1)]
+        yield _list("Next", _shortened(steps, _MOST_STEPS, "steps"))
+    yield Text(said.footer, style="dim")
+
+
+def _issues(issues: Iterable[Issue]) -> Table:
+    table = Table.grid(padding=(0, 1))
+    table.add_column(width=9, no_wrap=True)
+    table.add_column(ratio=1, overflow="fold")
+    for issue in issues:
+        style = _STYLE[issue.severity]
+        message = Text()
+        if issue.contradiction:
+            message.append("CONTRADICTION ", style=style)
+        message.append(issue.message)
+        trail = "  ".join(part for part in (issue.rule, issue.location) if part)
+        if trail:
+            message.append(f"  {trail}", style="dim")
+        table.add_row(Text(f"  {issue.severity}", style=style), message)
+        for claim in issue.claims:
+            line = Text()
+            line.append(f"{claim.basis} ", style="dim")
+            line.append(claim.text)
+            if claim.places:
+                line.append(f"  {claim.places}", style="dim")
+            table.add_row("", Padding(line, (0, 0, 0, 2)))
+    return table
+
+
+def _statements(statements: Iterable[Statement]) -> Table:
+    table = Table.grid(padding=(0, 1))
+    table.add_column(width=11, no_wrap=True)
+    table.add_column(ratio=1, overflow="fold")
+    for statement in statements:
+        line = Text(statement.text)
+        line.append(f"  {basis_places(statement)}", style="dim")
+        table.add_row(Text(f"  {statement.label}", style="bold"), line)
+    return table
+
+
+def _list(heading: str, lines: Iterable[str]) -> Table:
+    table = Table.grid(padding=(0, 1))
+    table.add_column(width=11, no_wrap=True)
+    table.add_column(ratio=1, overflow="fold")
+    for n, line in enumerate(lines):
+        table.add_row(Text(f"  {heading}" if n == 0 else "", style="bold"), Text(line))
+    table.add_row("", "")
+    return table
+
+
+def _shortened(lines: Iterable[str], most: int, what: str) -> list[str]:
+    kept = list(lines)
+    rest = len(kept) - most
+    return [*kept[:most], f"and {rest} more {what}: --format json"] if rest > 0 else kept

@@ -1,0 +1,36 @@
+"""Every test runs as if on a fresh machine: no settings, no caches, no tokens of the user's own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+_OURS = ("STEELYARD_", "_STEELYARD_", "HF_", "HUGGING_FACE_", "XDG_")
+_KEPT = frozenset({"STEELYARD_ASSETS", "STEELYARD_FUZZ", "STEELYARD_GOLDEN"})
+"""Read by the tests and tools themselves, never by Steelyard."""
+_SCREEN = frozenset({"CLICOLOR", "COLUMNS", "FORCE_COLOR", "LINES", "NO_COLOR", "TTY_COMPATIBLE"})
+_HOME = Path.home()
+_CACHE = Path(os.environ.get("XDG_CACHE_HOME", _HOME / ".cache"))
+# Before the home folder is put aside: pip and npm, which fetch real models, have settings there.
+_PIP = Path(os.environ.get("XDG_CONFIG_HOME", _HOME / ".config")) / "pip" / "pip.conf"
+_NPM = _HOME / ".npmrc"
+
+
+@pytest.fixture(autouse=True)
+def _fresh_machine(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Give the test an empty home folder and none of the user's variables."""
+    assets = os.environ.get("STEELYARD_ASSETS", str(_CACHE / "steelyard-assets"))
+    for name in list(os.environ):
+        if name in _SCREEN or (name.startswith(_OURS) and name not in _KEPT):
+            monkeypatch.delenv(name)
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(home / "config"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(home / "data"))
+    monkeypatch.setenv("STEELYARD_ASSETS", assets)
+    for name, path in (("PIP_CONFIG_FILE", _PIP), ("NPM_CONFIG_USERCONFIG", _NPM)):
+        if path.is_file() and name not in os.environ:
+            monkeypatch.setenv(name, str(path))

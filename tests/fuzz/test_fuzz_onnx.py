@@ -1,0 +1,78 @@
+"""Damaged ONNX models: whatever comes in, a table or a `CheckpointError` comes out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from steelyard.checkpoints.onnx import looks_like_onnx, read
+from steelyard.errors import CheckpointError
+from steelyard.sources.memory import BytesReader
+from tests.fuzz.mutations import mutations
+
+SIBLINGS = {"data/w.bin": 4096, "m.onnx": 1}
+
+
+def sample() -> bytes:
+    """Build a small model that has every kind of tensor and place that the reader knows."""
+    floats = np.arange(6, dtype=np.float32).reshape(2, 3)
+    body = helper.make_graph([], "body", [], [], [numpy_helper.from_array(floats, "inner")])
+    sparse = helper.make_sparse_tensor(
+        helper.make_tensor("s", TensorProto.FLOAT, [2], [1, 2]),
+        helper.make_tensor("", TensorProto.INT64, [2], [0, 3]),
+        [4],
+    )
+    beside = TensorProto(name="e", dims=[4, 4], data_type=1, data_location="EXTERNAL")
+    for key, value in (("location", "data/w.bin"), ("offset", "64"), ("length", "64")):
+        beside.external_data.add(key=key, value=value)
+    constant = helper.make_tensor("", TensorProto.INT8, [3], [1, 2, 3])
+    nodes = [
+        helper.make_node("If", ["c"], ["y"], then_branch=body),
+        helper.make_node("Constant", [], ["k"], value=constant),
+        helper.make_node("MatMulNBits", ["x"], ["z"], domain="com.microsoft", bits=4),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "main",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 3])],
+        [helper.make_tensor_sequence_value_info("y", TensorProto.FLOAT, [3])],
+        [
+            numpy_helper.from_array(floats, "raw"),
+            helper.make_tensor("typed", TensorProto.FLOAT, [2], [1, 2]),
+            helper.make_tensor("half", TensorProto.FLOAT16, [2], [1, 2]),
+            beside,
+        ],
+    )
+    graph.sparse_initializer.append(sparse)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    model.functions.append(
+        helper.make_function("acme", "F", ["x"], ["k"], nodes[1:2], [helper.make_opsetid("", 21)])
+    )
+    model.training_info.add().algorithm.initializer.append(numpy_helper.from_array(floats, "t"))
+    helper.set_model_props(model, {"author": "someone"})
+    return bytes(model.SerializeToString())
+
+
+def survive(data: bytes) -> bool:
+    """Read; tell whether a table came out, which must then keep its laws."""
+    looks_like_onnx(data[:256])
+    try:
+        checkpoint = read(BytesReader("m.onnx", data), SIBLINGS | {"m.onnx": len(data)})
+    except CheckpointError as error:
+        if not (error.file and error.why and error.fix):
+            pytest.fail(f"an error that does not say enough: {error!r}")
+        return False
+    names = [tensor.name for tensor in checkpoint.tensors]
+    assert names == sorted(set(names))
+    for tensor in checkpoint.tensors:
+        size = len(data) if tensor.file == "m.onnx" else SIBLINGS[tensor.file]
+        assert tensor.offset is None or 0 <= tensor.offset <= size - tensor.nbytes
+    return True
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_damaged_models(seed: int) -> None:
+    assert survive(sample())
+    outcomes = [survive(data) for data in mutations(sample(), seed, 150)]
+    assert {True, False} == set(outcomes)
