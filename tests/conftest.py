@@ -19,7 +19,9 @@ _NPM = _HOME / ".npmrc"
 
 
 @pytest.fixture(autouse=True)
-def _fresh_machine(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+def _fresh_machine(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """Give the test an empty home folder and none of the user's variables."""
     assets = os.environ.get("STEELYARD_ASSETS", str(_CACHE / "steelyard-assets"))
     for name in list(os.environ):

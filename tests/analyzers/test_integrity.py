@@ -34,7 +34,9 @@ def test_a_missing_shard_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
-def test_nan_and_infinity_are_counted_with_their_tensor(tmp_path: Path, dtype: type) -> None:
+def test_nan_and_infinity_are_counted_with_their_tensor(
+    tmp_path: Path, dtype: type[np.floating]
+) -> None:
     tensor = np.ones((4, 4), dtype)
     tensor[0, 0], tensor[1, 1], tensor[2, 2] = np.nan, np.inf, -np.inf
     tensors = {"bad": tensor, "good": np.ones((4,), dtype), "index": np.arange(4)}

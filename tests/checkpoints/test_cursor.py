@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steelyard.checkpoints.cursor import FIRST_CHUNK, LARGEST_CHUNK, Cursor
+from steelyard.checkpoints.gguf.cursor import FIRST_CHUNK, LARGEST_CHUNK, Cursor
 from steelyard.errors import LimitExceeded, Truncated
 from steelyard.sources.memory import BytesReader
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 
-from steelyard.checkpoints.ggml import REMOVED, TYPES, GgmlType
+from steelyard.checkpoints.gguf.types import REMOVED, TYPES, GgmlType
 from steelyard.checkpoints.tensors import DTYPE_BITS, PLAIN
 
 # ggml's own values, from ggml_blck_size and ggml_type_size of a llama.cpp build of October 2026.

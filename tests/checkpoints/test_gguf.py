@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from steelyard.checkpoints import gguf
-from steelyard.checkpoints.ggml import TYPES
+from steelyard.checkpoints.gguf.types import TYPES
 from steelyard.checkpoints.limits import Limits
 from steelyard.checkpoints.tensors import Checkpoint, ProblemKind
 from steelyard.sources.memory import BytesReader

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from steelyard.checkpoints import gguf
-from steelyard.checkpoints.ggml import REMOVED
+from steelyard.checkpoints.gguf.types import REMOVED
 from steelyard.checkpoints.limits import DEFAULT_LIMITS, Limits
 from steelyard.errors import CheckpointError, LimitExceeded, Truncated, Unsupported
 from steelyard.sources.memory import BytesReader

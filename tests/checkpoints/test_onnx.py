@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from steelyard.checkpoints.onnx import HEAD_BYTES, looks_like_onnx, read
-from steelyard.checkpoints.onnx_tensors import ELEMENT_TYPES, SCATTERED, VARINT_RUN
+from steelyard.checkpoints.onnx.tensors import ELEMENT_TYPES, SCATTERED, VARINT_RUN
 from steelyard.checkpoints.tensors import PLAIN, Checkpoint, ProblemKind, Tensor
 from steelyard.sources.memory import BytesReader
 

@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from steelyard.checkpoints.onnx import read
-from steelyard.checkpoints.onnx_tensors import resolve
+from steelyard.checkpoints.onnx.tensors import resolve
 from steelyard.checkpoints.tensors import Checkpoint, ProblemKind
 from steelyard.errors import CheckpointError, LimitExceeded, Truncated
 from steelyard.sources.memory import BytesReader

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from steelyard.checkpoints.limits import Limits
-from steelyard.checkpoints.protobuf import (
+from steelyard.checkpoints.onnx.protobuf import (
     I32,
     I64,
     LARGEST_MESSAGE,

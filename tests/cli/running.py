@@ -8,6 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+PROGRAM = Path(sys.executable).with_name("steelyard")
+"""The program as it is installed beside this Python."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -25,5 +28,7 @@ def process(
     *arguments: str, cwd: Path | None = None, environ: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[bytes]:
     """Run the program as a process of its own."""
-    command = [sys.executable, "-m", "steelyard.cli", *arguments]
-    return subprocess.run(command, cwd=cwd, env=environ, capture_output=True, timeout=60, check=False)
+    command = [str(PROGRAM), *arguments]
+    return subprocess.run(
+        command, cwd=cwd, env=environ, capture_output=True, timeout=60, check=False
+    )

@@ -17,11 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from steelyard.errors import AccessDenied, SourceError, SourceNotFound, SourceOffline
-from steelyard.sources import hub_listing
 from steelyard.sources.base import SkipReason
-from steelyard.sources.hub import HubSource
-from steelyard.sources.hub_listing import list_files
-from steelyard.sources.hub_spec import HubSpec
+from steelyard.sources.hub import listing as hub_listing
+from steelyard.sources.hub.listing import list_files
+from steelyard.sources.hub.source import HubSource
+from steelyard.sources.hub.spec import HubSpec
 from steelyard.sources.network import Network
 from steelyard.sources.ranged import BLOCK
 from tests.sources.hub_server import Fault, HubServer

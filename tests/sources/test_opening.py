@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import steelyard.sources
 from steelyard.errors import SourceError, SourceNotFound, SourceOffline
-from steelyard.sources.hub import HubSource
+from steelyard.sources.hub.source import HubSource
 from steelyard.sources.network import Network
 from steelyard.sources.opening import open_source
 from tests.sources.hub_server import HubServer

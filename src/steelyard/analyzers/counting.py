@@ -8,6 +8,7 @@ told is kept apart, so that no wrong total is given.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -19,7 +20,7 @@ from steelyard.checkpoints.naming import TensorName, parse, split_part
 from steelyard.checkpoints.tensors import DTYPE_BITS, PLAIN, Checkpoint, Tensor
 
 BUFFER = "constants and running statistics"
-CONSTANT = "scalars of the graph"
+CONSTANT = "small constants of the graph"
 COPY = "copies of the embedding or of latent attention"
 INTEGER = "integer buffers"
 SCALE = "scales, zero points and orders of quantized weights"
@@ -27,6 +28,13 @@ SCALE = "scales, zero points and orders of quantized weights"
 _ADAPTER_PARTS = frozenset({"lora_a", "lora_b", "lora_magnitude", "ia3"})
 _WORD_BITS = (2, 3, 4, 5, 6, 8)
 _QUANTIZED_ENDINGS = ("_quantized", "_q", "")
+
+_GRAPH_CONSTANT = re.compile(
+    r"(^|/)Constant(OfShape)?([_@][0-9]+)?(_output_0|/value)?$|^p2o\.helper\.constant\."
+)
+"""How exporters (PyTorch's, Paddle's) name constants of the graph."""
+_SMALL = 16
+_NAME_END = 200
 
 Siblings = Mapping[str, Tensor]
 
@@ -138,7 +146,10 @@ def _reason_to_leave_out(
     if not _is_float(tensor):
         quantized = (part == "weight" and "scale" in siblings) or _has_scale(tensor, names)
         return None if quantized and tensor.dtype != "BOOL" else INTEGER
-    if checkpoint.format == "onnx" and tensor.shape == ():
+    if checkpoint.format == "onnx" and (
+        tensor.shape == ()
+        or (tensor.elements <= _SMALL and _GRAPH_CONSTANT.search(tensor.name[-_NAME_END:]))
+    ):
         return CONSTANT
     return None
 

@@ -30,6 +30,7 @@ from steelyard.checkpoints.tensors import Checkpoint, Tensor
 from steelyard.facts import Basis, Evidence, Fact, Interval
 
 _NAMED_ENOUGH = 0.9
+_VAGUE = 0.05
 _PACKED_PARTS = ("weight", "packed")
 
 
@@ -221,9 +222,7 @@ def _surely_dense(counted: Count, witnesses: list[Stated]) -> bool:
 def _label(main: Checkpoint, counted: Count) -> Iterator[Fact]:
     """Read the sizes that GGUF metadata states.
 
-    A label such as `7B` is rounded by some and cut by others, so it claims half a unit below to
-    a whole unit above. `8x7B` is not a total. Where the file holds a copy of the embedding, the
-    label may count it.
+    `8x7B` is not a total. Where the file holds a copy of the embedding, the label may count it.
     """
     number = main.metadata.get("general.parameter_count")
     if isinstance(number, int) and not isinstance(number, bool) and number > 0:
@@ -232,8 +231,25 @@ def _label(main: Checkpoint, counted: Count) -> Iterator[Fact]:
     label = main.metadata.get("general.size_label")
     if not isinstance(label, str) or not label[-1:].isalpha() or COPY in counted.left_out:
         return
-    rounded = Interval.from_rounded(label)
-    if rounded is not None and rounded.low > 0:
-        claim = Interval(rounded.low, rounded.high + (rounded.high - rounded.low) / 2)
+    claim = meant_by(label)
+    if claim is not None:
         evidence = Evidence(file=main.files[0], field="general.size_label", quote=label[:40])
         yield Fact("model.parameters.total", claim, Basis.DECLARED, (evidence,))
+
+
+def meant_by(label: str) -> Interval | None:
+    """Return the range that a label such as `7B`, `1.7B` or `270M` may stand for.
+
+    Some publishers round and some cut: it reaches from half a unit of the last digit below to a
+    whole unit above (Qwen2.5-7B has 7.6 billion). Zeros at the end may not be meant, within
+    five percent (Gemma 3 270M has 268 million). None if it is no such label.
+    """
+    rounded = Interval.from_rounded(label)
+    if rounded is None or rounded.low <= 0:
+        return None
+    half = (rounded.high - rounded.low) / 2
+    value = rounded.low + half
+    digits = label.strip().rstrip("kmbtKMBT ")
+    zeros = 0 if "." in digits else len(digits) - len(digits.rstrip("0"))
+    vague = min(half * 10**zeros, _VAGUE * value)
+    return Interval(value - max(half, vague), value + max(2 * half, vague))

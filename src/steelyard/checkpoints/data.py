@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from steelyard.checkpoints.documents import shown
 from steelyard.checkpoints.limits import Limits
-from steelyard.checkpoints.members import payload
 from steelyard.checkpoints.tensors import DTYPE_BITS, PLAIN, Tensor
+from steelyard.checkpoints.zip_members import payload
 from steelyard.checkpoints.zips import ZipMember, directory
 from steelyard.errors import CheckpointError, LimitExceeded, Truncated, Unsupported
 from steelyard.sources.base import ByteReader

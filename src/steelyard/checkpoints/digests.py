@@ -30,7 +30,7 @@ from steelyard.checkpoints import merkle
 from steelyard.checkpoints.digest_cache import DigestCache
 from steelyard.checkpoints.digest_jobs import Ask, FilePlan, compute
 from steelyard.checkpoints.digest_runs import Span, changed, stamp_of, swap_width
-from steelyard.checkpoints.naming import canonical_names, gguf_permutation, parse
+from steelyard.checkpoints.naming import canonical_names, gguf_permutation
 from steelyard.checkpoints.tensors import DTYPE_BITS, PLAIN, Checkpoint, ProblemKind, Tensor
 from steelyard.facts import Basis
 from steelyard.progress import NoProgress, Progress
@@ -41,6 +41,9 @@ SCHEME: Final = "1"
 _MOST_EXPANSION: Final = 16
 _EXPANSION_FREE: Final = 1 << 30
 _INCOMPLETE: Final = frozenset({ProblemKind.MISSING_SHARD, ProblemKind.UNREADABLE})
+_EMBEDDINGS: Final = ("embedding.weight", "encoder.embedding.weight", "decoder.embedding.weight")
+"""Canonical names of input embeddings; of equal ones the first is the original."""
+_HEADS: Final = ("output_head.weight", "decoder.output_head.weight")
 _EMPTY: Final = blake3(b"").digest()
 
 
@@ -180,24 +183,19 @@ def _digests(checkpoint: Checkpoint, values: Sequence[bytes]) -> tuple[TensorDig
 
 
 def _tie(tensors: Sequence[TensorDigest]) -> Iterator[TensorDigest]:
-    """Mark the copies of an input embedding; the embedding itself has the shortest name."""
-    firsts: dict[tuple[object, ...], tuple[int, str]] = {}
-    matrices: dict[str, tuple[object, ...]] = {}
+    """Mark the copies of an input embedding."""
+    content = {
+        tensor.canonical: (tensor.dtype, tensor.encoding, tensor.shape, tensor.digest)
+        for tensor in tensors
+        if tensor.canonical in _EMBEDDINGS or tensor.canonical in _HEADS
+    }
+    originals: dict[object, str] = {}
+    for name in _EMBEDDINGS:
+        if name in content:
+            originals.setdefault(content[name], name)
     for tensor in tensors:
-        if not tensor.canonical.endswith(("embedding.weight", "output_head.weight")):
-            continue
-        name = parse(tensor.canonical)
-        if name is None or name.role not in ("embedding", "output_head"):
-            continue
-        key = tensor.dtype, tensor.encoding, tensor.shape, tensor.digest
-        matrices[tensor.canonical] = key
-        if name.role == "embedding":
-            mine = len(tensor.canonical), tensor.canonical
-            firsts[key] = min(firsts.get(key, mine), mine)
-    for tensor in tensors:
-        first = firsts.get(matrices.get(tensor.canonical, ()))
-        tied = first is not None and first[1] != tensor.canonical
-        yield replace(tensor, tied=True) if tied else tensor
+        original = originals.get(content.get(tensor.canonical), tensor.canonical)
+        yield tensor if original == tensor.canonical else replace(tensor, tied=True)
 
 
 def _widen(tensor: Tensor) -> str:

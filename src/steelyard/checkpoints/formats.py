@@ -42,6 +42,7 @@ UNREAD_MAGIC = {
     b"\xfd7zXZ\x00": "xz",
     b"(\xb5/\xfd": "Zstandard",
     b"Rar!": "RAR",
+    b"\x84\xa5nodes": "thinc's message pack (spaCy)",
 }
 """First bytes of formats that hold weights but are not read, and their names."""
 
@@ -50,12 +51,16 @@ _WEIGHT_SUFFIXES = _PICKLE_SUFFIXES | {
     ".safetensors", ".gguf", ".ggml", ".onnx", ".npz", ".npy", ".h5", ".keras", ".jit",
     ".tflite", ".pb", ".msgpack", ".mlmodel", ".ot", ".pdparams", ".mar", ".ptl", ".pte", ".model",
 }  # fmt: skip
+_WEIGHT_NAMES = frozenset({"model"})
+"""Whole names: each component of a spaCy pipeline keeps its weights in such a file."""
 _NOT_WEIGHTS = frozenset({"tokenizer.model", "spiece.model", "sentencepiece.bpe.model"})
 
 
 def named_like_weights(path: str) -> bool:
     """Tell whether a file's name is one that weights usually have."""
     name = PurePosixPath(path)
+    if name.name in _WEIGHT_NAMES:
+        return True
     return name.suffix.lower() in _WEIGHT_SUFFIXES and name.name.lower() not in _NOT_WEIGHTS
 
 
@@ -67,7 +72,7 @@ def identify(head: bytes, size: int, path: str) -> Format | None:
     suffix = PurePosixPath(path).suffix.lower()
     if head.startswith(b"GGUF"):
         return Format.GGUF
-    if head.startswith(b"PK\x03\x04") or head.startswith(b"PK\x05\x06"):
+    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return Format.ZIP
     if head.startswith(b"\x93NUMPY"):
         return Format.NPY
@@ -88,7 +93,15 @@ def identify(head: bytes, size: int, path: str) -> Format | None:
 
 def unread_name(head: bytes) -> str | None:
     """Name the format that starts like this, if it is one that is known but not read."""
+    if _is_ctranslate2(head):
+        return "CTranslate2"
     return next((name for magic, name in UNREAD_MAGIC.items() if head.startswith(magic)), None)
+
+
+def _is_ctranslate2(head: bytes) -> bool:
+    """Tell a CTranslate2 model: a version, then a counted name such as `WhisperSpec`."""
+    version, length = int.from_bytes(head[:4], "little"), int.from_bytes(head[4:6], "little")
+    return 0 < version < 100 and head[6 : 6 + length].endswith(b"Spec\0")
 
 
 def _is_safetensors(head: bytes, size: int) -> bool:

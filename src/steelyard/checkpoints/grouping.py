@@ -7,12 +7,13 @@ the sets that remain, one is taken for the model by the order that `rank` docume
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 
 from steelyard.checkpoints import gguf, sharded
 from steelyard.checkpoints.documents import JsonValue
-from steelyard.checkpoints.tensors import Checkpoint
+from steelyard.checkpoints.tensors import Checkpoint, Problem, ProblemKind
+from steelyard.errors import CheckpointError
 
 _FORMAT_ORDER = ("safetensors", "pytorch", "gguf", "onnx", "numpy")
 _TRAINING_STATE = (
@@ -25,21 +26,33 @@ _TRAINING_STATE = (
 )
 
 
-def group(parts: Sequence[Checkpoint], json: Mapping[str, JsonValue]) -> tuple[Checkpoint, ...]:
+def group(
+    parts: Sequence[Checkpoint],
+    json: Mapping[str, JsonValue],
+    unreadable: Collection[str] = (),
+) -> tuple[tuple[Checkpoint, ...], tuple[Problem, ...]]:
     """Join shards into sets and sort the sets so that the model comes first.
 
     Args:
         parts: One checkpoint for each file that was read.
         json: Parsed documents by path, shard indexes among them.
+        unreadable: Files that are there but were refused, so are not missing.
+
+    Returns:
+        The sets, and what is wrong with indexes that could not be used.
     """
     alone = {part.files[0]: part for part in parts if part.format in ("safetensors", "pytorch")}
-    splits = [part for part in parts if part.format == "gguf"]
     sets = [part for part in parts if part.format not in ("safetensors", "pytorch", "gguf")]
-    sets += _indexed(alone, json)
-    sets += _numbered(alone)
+    problems: list[Problem] = []
+    for path in sorted(json):
+        try:
+            sets += _indexed(alone, path, json[path], unreadable)
+        except CheckpointError as error:
+            problems.append(Problem(ProblemKind.INDEX_MISMATCH, error.what, path))
+    sets += _numbered(alone, unreadable)
     sets += alone.values()
-    sets += _gguf_sets(splits)
-    return tuple(sorted(sets, key=rank))
+    sets += _gguf_sets([part for part in parts if part.format == "gguf"])
+    return tuple(sorted(sets, key=rank)), tuple(problems)
 
 
 def rank(part: Checkpoint) -> tuple[bool, bool, bool, int, int, int, str]:
@@ -69,33 +82,40 @@ def is_adapter(part: Checkpoint) -> bool:
     return bool(part.tensors) and all("lora_" in tensor.name for tensor in part.tensors[:64])
 
 
-def _indexed(alone: dict[str, Checkpoint], json: Mapping[str, JsonValue]) -> Iterable[Checkpoint]:
+def _indexed(
+    alone: dict[str, Checkpoint], path: str, index: JsonValue, unreadable: Collection[str]
+) -> list[Checkpoint]:
     """Join the shards that an index document names, taking them out of `alone`."""
-    for path in sorted(json):
-        index = json[path]
-        if not path.endswith(".index.json") or not isinstance(index, dict):
-            continue
-        weight_map = index.get("weight_map")
-        if not isinstance(weight_map, dict):
-            continue
-        folder = PurePosixPath(path).parent
-        named = {str(folder / name) for name in weight_map.values() if isinstance(name, str)}
-        parts = {name: alone.pop(name) for name in sorted(named & alone.keys())}
-        if parts:
-            kind = next(iter(parts.values())).format
-            yield sharded.merge(kind, parts, index, path)
+    if not path.endswith(".index.json") or not isinstance(index, dict):
+        return []
+    weight_map = index.get("weight_map")
+    if not isinstance(weight_map, dict):
+        return []
+    folder = PurePosixPath(path).parent
+    named = {str(folder / name) for name in weight_map.values() if isinstance(name, str)}
+    parts = {name: alone[name] for name in sorted(named & alone.keys())}
+    if not parts:
+        return []
+    kind = next(iter(parts.values())).format
+    merged = sharded.merge(kind, parts, index, path, unreadable)
+    for name in parts:
+        del alone[name]
+    return [merged]
 
 
-def _numbered(alone: dict[str, Checkpoint]) -> Iterable[Checkpoint]:
+def _numbered(alone: dict[str, Checkpoint], unreadable: Collection[str]) -> list[Checkpoint]:
     """Join what is left and numbered `-00001-of-00003`, taking it out of `alone`."""
     families: dict[tuple[str, int], list[str]] = {}
     for path in sorted(alone):
         name = sharded.shard_name(path)
         if name is not None:
-            families.setdefault((name[0] + PurePosixPath(path).suffix, name[2]), []).append(path)
+            families.setdefault((name[0], name[2]), []).append(path)
+    sets = []
     for paths in families.values():
         parts = {path: alone.pop(path) for path in paths}
-        yield sharded.merge(next(iter(parts.values())).format, parts, None, None)
+        kind = next(iter(parts.values())).format
+        sets.append(sharded.merge(kind, parts, None, None, unreadable))
+    return sets
 
 
 def _gguf_sets(parts: Sequence[Checkpoint]) -> Iterable[Checkpoint]:

@@ -28,7 +28,7 @@ def leaf(name: str, dtype: str, encoding: str, shape: Sequence[int], digest: byt
         shape: Row-major, slowest dimension first.
         digest: BLAKE3 of the tensor's canonical bytes, 32 bytes.
     """
-    parts = []
+    parts: list[bytes] = []
     for text in (name, dtype, encoding):
         written = text.encode("utf-8", "surrogatepass")
         parts += (len(written).to_bytes(8, "little"), written)

@@ -21,13 +21,6 @@ from typing import Final
 from steelyard.checkpoints.data import stored_bytes
 from steelyard.checkpoints.documents import shown
 from steelyard.checkpoints.limits import DEFAULT_LIMITS, Limits
-from steelyard.checkpoints.members import (
-    NPY_HEADER_BYTES,
-    NPY_MAGIC,
-    NPY_PREFIX,
-    npy_data_start,
-    stream,
-)
 from steelyard.checkpoints.tensors import (
     DTYPE_BITS,
     PLAIN,
@@ -35,6 +28,13 @@ from steelyard.checkpoints.tensors import (
     Problem,
     ProblemKind,
     Tensor,
+)
+from steelyard.checkpoints.zip_members import (
+    NPY_HEADER_BYTES,
+    NPY_MAGIC,
+    NPY_PREFIX,
+    npy_data_start,
+    stream,
 )
 from steelyard.checkpoints.zips import STORED, ZipMember, directory
 from steelyard.errors import CheckpointError, LimitExceeded, Truncated, Unsupported

@@ -73,7 +73,9 @@ def read_model(source: Source, limits: Limits = DEFAULT_LIMITS) -> Model:
             refused.append(error)
     if refused and not parts:
         raise refused[0]
-    return Model(source, group(parts, json), json, texts, tuple(problems))
+    refused_files = {error.file for error in refused if error.file}
+    sets, index_problems = group(parts, json, refused_files)
+    return Model(source, sets, json, texts, (*problems, *index_problems))
 
 
 def _candidates(source: Source) -> Iterator[tuple[SourceFile, Format | None, bytes]]:
@@ -146,7 +148,7 @@ def _documents(
         try:
             with located(file.path), source.open(file.path) as reader:
                 if is_json:
-                    json[file.path] = read_json(reader, limits)
+                    json[file.path] = read_json(reader, limits, allow_nan=True)
                 else:
                     texts[file.path] = read_text(reader, limits)
         except CheckpointError as error:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from steelyard.cli.main import EXIT_FINDINGS
+from steelyard.cli.main import EXIT_FINDINGS, printable
 
 if TYPE_CHECKING:
     # Imported when the command runs: `audit --help` need not wait for them.
@@ -87,7 +87,7 @@ if TYPE_CHECKING:
 @click.option("--no-cache", is_flag=True, help="Neither use nor fill the cache of digests.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no messages on stderr.")
 @click.pass_context
-def command(ctx: click.Context, source: str, **given: Any) -> None:  # fmt: skip
+def command(ctx: click.Context, /, source: str, **given: Any) -> None:  # fmt: skip
     """Weigh a model: what it is, and where its files disagree.
 
     SOURCE is a folder, a file, an https:// address, or hf://org/name[@revision][/file]. Only
@@ -99,7 +99,7 @@ def command(ctx: click.Context, source: str, **given: Any) -> None:  # fmt: skip
     from steelyard.audit import audit
     from steelyard.cli.outputs import targets, write
 
-    settings, notices = _settings(given)
+    settings, notices = _settings(source, given)
     today = date.today()
     to = targets(settings.format, given["outputs"])
     as_of = given["as_of"].date() if given["as_of"] else today
@@ -109,12 +109,17 @@ def command(ctx: click.Context, source: str, **given: Any) -> None:  # fmt: skip
     write(report, to)
     if not given["quiet"]:
         for notice in notices:
-            click.echo(f"note: {notice}", err=True)
+            click.echo(f"note: {printable(notice)}", err=True)
     ctx.exit(EXIT_FINDINGS if _fails(report, settings) else 0)
 
 
-def _settings(given: Mapping[str, Any]) -> tuple[Settings, list[str]]:
+def _settings(source: str, given: Mapping[str, Any]) -> tuple[Settings, list[str]]:
+    """Resolve the settings, and say what the reader should know about them."""
+    from steelyard.analyzers.stated import FILE
     from steelyard.cli.context import resolve
+
+    # What lies in the model's own folder cannot silence what is found about it.
+    examined = Path(source).resolve() if Path(source).is_dir() else None
 
     overrides = {
         "fail_on": given["fail_on"],
@@ -125,13 +130,16 @@ def _settings(given: Mapping[str, Any]) -> tuple[Settings, list[str]]:
         "offline": given["offline"],
         "packs": list(given["packs"]),
     }
-    resolved = resolve(overrides)
-    settings = resolved.settings
+    resolved = resolve(overrides, examined)
+    settings, notices = resolved.settings, []
     if given["outputs"] and not given["formats"]:
         # Files named on the command line replace the formats that settings ask for.
         settings = settings.model_copy(update={"format": []})
-    origin = resolved.origins["ignore"]
-    return settings, [f"ignores come from {origin}"] if settings.ignore else []
+    if settings.ignore and not given["no_ignores"]:
+        notices.append(f"ignores come from {resolved.origins['ignore']}")
+    if examined and Path.cwd().is_relative_to(examined) and (examined / FILE).is_file():
+        notices.append(f"{FILE} in {examined} is the model's: only the facts in it count")
+    return settings, notices
 
 
 def _options(
@@ -142,20 +150,19 @@ def _options(
     from steelyard.cli.progress import TerminalProgress
     from steelyard.cli.settings import check_ignores
 
-    check_ignores(settings, today=today)
-    ignores = [] if given["no_ignores"] else [*_ignores(settings), *_parsed(given["ignored"])]
+    ignores = [*_ignores(settings), *_parsed(given["ignored"])]
+    check_ignores(ignores, today=today)
     progress = stack.enter_context(TerminalProgress(quiet=given["quiet"]))
     cache = None
     if settings.cache_dir and settings.digest and not given["no_cache"]:
         from steelyard.checkpoints.digest_cache import DigestCache
 
         cache = DigestCache(Path(settings.cache_dir) / "digests.sqlite")
-        stack.callback(cache.close)
     return Options(
         digest=settings.digest,
         scan_values=settings.scan_values,
         facts=_facts(settings, given["stated"]),
-        ignores=ignores,
+        ignores=[] if given["no_ignores"] else ignores,
         packs=_packs(settings.packs),
         network=network(offline=settings.offline),
         cache=cache,

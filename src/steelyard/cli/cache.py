@@ -39,5 +39,9 @@ def clear() -> None:
 
 def _path() -> Path:
     from steelyard.cli.context import resolve
+    from steelyard.errors import ConfigError
 
-    return Path(resolve({}).settings.cache_dir) / "digests.sqlite"
+    folder = resolve({}).settings.cache_dir
+    if not folder:
+        raise ConfigError("there is no cache", why="the setting cache-dir is empty")
+    return Path(folder) / "digests.sqlite"

@@ -16,11 +16,11 @@ def command(shell: str) -> None:
     zsh:   steelyard completion zsh  > ~/.zfunc/_steelyard
     fish:  steelyard completion fish > ~/.config/fish/completions/steelyard.fish
     """  # noqa: D301  click looks for the backspace character itself
-    from steelyard.cli.main import cli
+    from steelyard.cli.main import COMPLETE_VARIABLE, PROGRAM, cli
 
     complete = get_completion_class(shell)
     if complete is None:
         raise click.UsageError(f"no completion for {shell}")
-    script = complete(cli, {}, "steelyard", "_STEELYARD_COMPLETE")
+    script = complete(cli, {}, PROGRAM, COMPLETE_VARIABLE)
     # `source()` first asks the shell for its version; the template itself needs no shell.
     click.echo(script.source_template % script.source_vars())

@@ -15,7 +15,14 @@ def command() -> None:
 
 @command.command()
 @click.option("--origin", is_flag=True, help="Say where each value comes from.")
-@click.option("-f", "--format", "form", type=click.Choice(["text", "json"]), default="text")
+@click.option(
+    "-f",
+    "--format",
+    "form",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    help="text for people, json for machines.  [default: text]",
+)
 def show(origin: bool, form: str) -> None:
     """Print every setting, as steelyard.toml would have it.
 

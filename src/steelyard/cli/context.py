@@ -14,7 +14,7 @@ from steelyard.sources import Network
 _TRUE = frozenset({"1", "on", "yes", "true"})
 
 
-def resolve(overrides: Mapping[str, Any]) -> Resolved:
+def resolve(overrides: Mapping[str, Any], examined: Path | None = None) -> Resolved:
     """Resolve the settings for this process; see `settings.load`."""
     return load(
         overrides,
@@ -22,6 +22,7 @@ def resolve(overrides: Mapping[str, Any]) -> Resolved:
         folder=Path.cwd(),
         user_folder=Path(platformdirs.user_config_dir("steelyard")),
         default_cache=Path(platformdirs.user_cache_dir("steelyard")),
+        examined=examined,
     )
 
 

@@ -10,7 +10,14 @@ import click
 
 @click.command(name="facts")
 @click.argument("prefix", default="")
-@click.option("-f", "--format", "form", type=click.Choice(["text", "json"]), default="text")
+@click.option(
+    "-f",
+    "--format",
+    "form",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    help="text for people, json for machines.  [default: text]",
+)
 def command(prefix: str, form: str) -> None:
     """List the vocabulary: every fact that rules can use.
 

@@ -7,8 +7,10 @@ not be read; 70 a bug in Steelyard; 130 interrupted.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
+import traceback
 from importlib import import_module
 from typing import Final
 
@@ -16,6 +18,9 @@ import click
 
 from steelyard.errors import CheckpointError, SourceError, SteelyardError
 
+PROGRAM: Final = "steelyard"
+COMPLETE_VARIABLE: Final = "_STEELYARD_COMPLETE"
+"""Set by completion scripts."""
 EXIT_FINDINGS: Final = 1
 EXIT_USAGE: Final = 2
 EXIT_UNREADABLE: Final = 3
@@ -73,35 +78,60 @@ def cli(ctx: click.Context, debug: bool) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code."""
+    if instruction := os.environ.get(COMPLETE_VARIABLE):
+        from click.shell_completion import shell_complete
+
+        sys.exit(shell_complete(cli, {}, PROGRAM, COMPLETE_VARIABLE, instruction))
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
     try:
-        code = cli.main(arguments, prog_name="steelyard", standalone_mode=False)
+        code = _run(arguments)
     except SteelyardError as error:
-        if debug:
-            raise
-        click.echo(describe(error), err=True)
         code = EXIT_UNREADABLE if isinstance(error, SourceError | CheckpointError) else EXIT_USAGE
+        _complain(describe(error), debug)
     except click.ClickException as error:
-        error.show()
+        said = io.StringIO()
+        error.show(said)
+        click.echo("\n".join(map(printable, said.getvalue().splitlines())), err=True)
         code = EXIT_USAGE
-    except (click.Abort, KeyboardInterrupt):
+    except (click.Abort, EOFError, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         code = EXIT_INTERRUPTED
     except BrokenPipeError:
-        # The reader of our output went away (`| head`); a second failure at exit is avoided.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        close_stdout()
         code = 0
-    except Exception as error:
-        if debug:
-            raise
-        click.echo(
-            f"error: Steelyard failed: {type(error).__name__}: {error}\n"
-            "  this is a bug; please report it with the output of: steelyard --debug ...",
-            err=True,
-        )
+    except Exception as error:  # noqa: BLE001  what nobody foresaw gets an exit code, too
         code = EXIT_BUG
-    sys.exit(code if isinstance(code, int) else 0)
+        _complain(
+            f"error: Steelyard failed: {type(error).__name__}: {printable(str(error))}\n"
+            "  this is a bug; please report it with the output of: steelyard --debug ...",
+            debug,
+        )
+    sys.exit(code)
+
+
+def _run(arguments: list[str]) -> int:
+    """Run one command and return its exit code.
+
+    click's own `main` is not used: it makes a reader that went away look like findings.
+    """
+    try:
+        with cli.make_context(PROGRAM, list(arguments)) as ctx:
+            cli.invoke(ctx)
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
+    return 0
+
+
+def _complain(text: str, debug: bool) -> None:
+    if debug:
+        traceback.print_exc()
+    click.echo(text, err=True)
+
+
+def close_stdout() -> None:
+    """Write to nowhere from now on: the reader of our output went away (`| head`)."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def describe(error: SteelyardError) -> str:
@@ -112,9 +142,9 @@ def describe(error: SteelyardError) -> str:
         lines.append(f"  why: {error.why}")
     if error.fix:
         lines.append(f"  fix: {error.fix}")
-    return "\n".join(_printable(line) for line in lines)
+    return "\n".join(printable(line) for line in lines)
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Drop control characters: file names in errors come from whoever made the model."""
     return "".join(char if char.isprintable() else "?" for char in text)

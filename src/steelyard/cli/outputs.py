@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import stat
+import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import click
 
+from steelyard.cli.main import close_stdout
 from steelyard.errors import ConfigError
 from steelyard.reports.report import Report
 
@@ -43,7 +47,7 @@ def targets(formats: Sequence[str], outputs: Sequence[str]) -> tuple[Target, ...
     goes to standard output, where there is room for one.
 
     Raises:
-        ConfigError: If a format is unknown, a suffix tells none, or two want standard output.
+        ConfigError: If a format is unknown, a suffix tells none, or two want the same place.
     """
     waiting = list(outputs)
     found: list[Target] = []
@@ -62,32 +66,54 @@ def targets(formats: Sequence[str], outputs: Sequence[str]) -> tuple[Target, ...
         found.append(Target(_BY_SUFFIX[suffix], path))
     if not found:
         found.append(Target("text", STDOUT))
-    if sum(target.path == STDOUT for target in found) > 1:
+    paths = [target.path for target in found]
+    if paths.count(STDOUT) > 1:
         raise ConfigError(
             "only one format can go to standard output", fix="give the others a file: json=FILE"
         )
+    if len(set(paths)) < len(paths):
+        raise ConfigError("two formats have the same file", fix="give each a file of its own")
     return tuple(found)
 
 
 def write(report: Report, to: Sequence[Target]) -> None:
-    """Render the report once for each target; write files whole or not at all.
+    """Render the report for each target, then write: every file whole, or none at all.
 
     Raises:
-        ConfigError: If a file cannot be written.
+        ConfigError: If something cannot be written.
     """
-    for target in to:
+    texts = [_render(report, t.format, terminal=t.path == STDOUT) for t in to]
+    staged: list[tuple[Path, Path]] = []
+    try:
+        for target, text in zip(to, texts, strict=True):
+            if target.path != STDOUT:
+                with _explained(target.path):
+                    staged += _stage(Path(target.path), text)
+        for temporary, final in staged:
+            with _explained(str(final)):
+                temporary.replace(final)
+    finally:
+        for temporary, _ in staged:
+            temporary.unlink(missing_ok=True)
+    for target, text in zip(to, texts, strict=True):
         if target.path == STDOUT:
-            click.echo(_render(report, target.format, terminal=True), nl=False, color=True)
-        else:
-            _write_file(Path(target.path), _render(report, target.format, terminal=False))
+            with _explained("standard output"):
+                _print(text)
+
+
+def _print(text: str) -> None:
+    try:
+        click.echo(text, nl=False, color=True)
+    except BrokenPipeError:
+        # Whoever reads has seen enough; the exit code still tells what was found.
+        close_stdout()
 
 
 def _render(report: Report, name: str, *, terminal: bool) -> str:
-    module = import_module(FORMATS[name])
-    render: Callable[..., str] = module.render
+    render = cast("Callable[..., str]", import_module(FORMATS[name]).render)
     if name != "text" or not terminal:
         return render(report)
-    stream = click.get_text_stream("stdout")
+    stream = sys.stdout
     tty = stream.isatty()
     # A pipe gets 80 columns, whatever the terminal behind it: the same bytes everywhere.
     width = min(os.get_terminal_size(stream.fileno()).columns, 120) if tty else 80
@@ -95,23 +121,42 @@ def _render(report: Report, name: str, *, terminal: bool) -> str:
 
 
 def _color(tty: bool) -> bool:
-    if "NO_COLOR" in os.environ:
+    if os.environ.get("NO_COLOR"):
         return False
-    return "FORCE_COLOR" in os.environ or (tty and os.environ.get("TERM") != "dumb")
+    return bool(os.environ.get("FORCE_COLOR")) or (tty and os.environ.get("TERM") != "dumb")
 
 
-def _write_file(path: Path, text: str) -> None:
+def _stage(path: Path, text: str) -> Iterator[tuple[Path, Path]]:
+    """Write beside the file that is meant; yield what to rename to what."""
+    final = path.resolve()
+    before = path.stat() if path.exists() else None
+    if before is not None and not stat.S_ISREG(before.st_mode):
+        # A device or a pipe (or a folder, which refuses) is written to, never replaced.
+        with path.open("w", encoding="utf-8") as stream:
+            stream.write(text)
+        return
+    handle, name = tempfile.mkstemp(dir=final.parent, prefix=f".{final.name}.")
+    temporary = Path(name)
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as stream:
-                stream.write(text)
-            umask = os.umask(0)
-            os.umask(umask)
-            Path(temporary).chmod(0o666 & ~umask)
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(text)
+        temporary.chmod(_default_mode() if before is None else stat.S_IMODE(before.st_mode))
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    yield temporary, final
+
+
+def _default_mode() -> int:
+    umask = os.umask(0)
+    os.umask(umask)
+    return 0o666 & ~umask
+
+
+@contextmanager
+def _explained(path: str) -> Iterator[None]:
+    """Say what could not be written."""
+    try:
+        yield
     except OSError as error:
         raise ConfigError(f"cannot write {path}", why=error.strerror or str(error)) from error

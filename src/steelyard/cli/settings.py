@@ -10,15 +10,18 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from steelyard.errors import ConfigError
+
+if TYPE_CHECKING:
+    from steelyard.rules.ignores import Ignore
 
 FACTS_EXAMPLE = "training.tokens = 2e12"
 _LONGEST_IGNORE_DAYS = 366
@@ -79,6 +82,7 @@ def load(
     folder: Path,
     user_folder: Path,
     default_cache: Path,
+    examined: Path | None = None,
 ) -> Resolved:
     """Resolve every setting.
 
@@ -88,6 +92,7 @@ def load(
         folder: Where the search for project settings starts.
         user_folder: Where the user's own `steelyard.toml` lies.
         default_cache: The digest cache when no setting names one.
+        examined: The model's folder: a file in it is the model's and sets nothing.
 
     Raises:
         ConfigError: If a file does not parse, or a setting is unknown or malformed.
@@ -95,7 +100,7 @@ def load(
     values: dict[str, Any] = {"cache_dir": str(default_cache)}
     origins = dict.fromkeys(Settings.model_fields, "default")
     layers = [
-        *_file_layers(folder, user_folder),
+        *_file_layers(user_folder / "steelyard.toml", project_file(folder, examined)),
         *_environment_layers(environ),
         ("command line", {name: v for name, v in overrides.items() if v not in (None, [], {})}),
     ]
@@ -112,13 +117,13 @@ def load(
     return Resolved(settings, origins)
 
 
-def check_ignores(settings: Settings, *, today: date) -> None:
+def check_ignores(ignores: Iterable[Ignore], *, today: date) -> None:
     """Refuse an ignore that holds for more than a year.
 
     Raises:
         ConfigError: If there is one.
     """
-    for item in settings.ignore:
+    for item in ignores:
         if (item.expires - today).days > _LONGEST_IGNORE_DAYS:
             raise ConfigError(
                 f"the ignore of {item.rule} expires on {item.expires}",
@@ -127,27 +132,44 @@ def check_ignores(settings: Settings, *, today: date) -> None:
             )
 
 
-def project_file(folder: Path) -> Path | None:
-    """Find the nearest settings file, from `folder` upward."""
+def project_file(folder: Path, examined: Path | None = None) -> Path | None:
+    """Find the nearest settings file, from `folder` upward, that does not lie in `examined`."""
     for parent in (folder, *folder.parents):
+        if examined is not None and parent.is_relative_to(examined):
+            continue
         own, project = parent / "steelyard.toml", parent / "pyproject.toml"
         if own.is_file():
             return own
-        if project.is_file() and "steelyard" in _toml(project).get("tool", {}):
+        if project.is_file() and _tool_table(project) is not None:
             return project
     return None
 
 
-def _file_layers(folder: Path, user_folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    for path in (user_folder / "steelyard.toml", project_file(folder)):
+def _file_layers(*paths: Path | None) -> Iterator[tuple[str, dict[str, Any]]]:
+    for path in paths:
         if path is not None and path.is_file():
-            table = _toml(path)
-            if path.name == "pyproject.toml":
-                table = table["tool"]["steelyard"]
+            table = _tool_table(path) if path.name == "pyproject.toml" else _toml(path)
+            if not isinstance(table, dict):
+                raise ConfigError("[tool.steelyard] is not a table", file=str(path))
             layer = {name.replace("-", "_"): value for name, value in table.items()}
             if isinstance(layer.get("facts"), dict):
                 layer["facts"] = dict(_flatten(layer["facts"]))
-            yield str(path), layer
+            yield str(path), _anchored(layer, path.parent)
+
+
+def _tool_table(path: Path) -> Any:
+    tool = _toml(path).get("tool")
+    return tool.get("steelyard") if isinstance(tool, dict) else None
+
+
+def _anchored(layer: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Read the paths in a file as relative to its own folder."""
+    packs, cache = layer.get("packs"), layer.get("cache_dir")
+    if isinstance(packs, list):
+        layer["packs"] = [str(folder / p) if isinstance(p, str) else p for p in packs]
+    if isinstance(cache, str) and cache:
+        layer["cache_dir"] = str(folder / cache)
+    return layer
 
 
 def _flatten(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -171,8 +193,12 @@ def _environment_layers(environ: Mapping[str, str]) -> Iterator[tuple[str, dict[
 def _toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError("settings do not parse", why=str(error), file=str(path)) from error
+    except OSError as error:
+        raise ConfigError(
+            "settings cannot be read", why=error.strerror or str(error), file=str(path)
+        ) from error
 
 
 def _known(name: str, origin: str) -> None:

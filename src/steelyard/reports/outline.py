@@ -170,38 +170,43 @@ def _statements(report: Report) -> Iterable[Statement]:
     book = report.book
     yield from _shape(book)
     yield from _single(book, "Context", "model.context_length")
-    yield from _single(book, "Vocabulary", "model.vocabulary_size")
-    yield from _single(book, "Weights", "weights.main")
-    yield from _single(book, "Also there", "weights.other")
+    if "weights.other" in book:
+        yield from _single(book, "Weights", "weights.main")
+        yield from _single(book, "Also there", "weights.other")
     yield from _from(book)
     yield from _license(book)
     yield from _loading(book)
 
 
+_SHAPE = (
+    ("model.layers", "{} layers"),
+    ("model.hidden_size", "width {}"),
+    ("model.heads", "{} heads"),
+    ("model.kv_heads", "{} key-value heads"),
+    ("model.experts", "{} experts"),
+    ("model.experts.active", "{} used per token"),
+    ("model.vocabulary_size", "vocabulary {}"),
+)
+
+
 def _shape(book: FactBook) -> Iterable[Statement]:
-    parts, basis, where = [], Basis.MEASURED, ""
-    for name, words in (
-        ("model.layers", "{} layers"),
-        ("model.hidden_size", "width {}"),
-        ("model.heads", "{} heads"),
-        ("model.kv_heads", "{} kv heads"),
-        ("model.experts", "{} experts"),
-        ("model.experts.active", "{} used per token"),
-    ):
+    parts, bases = [], set()
+    for name, words in _SHAPE:
         fact = book.resolve(name)
         if fact is None or (name == "model.kv_heads" and fact.value == book.value("model.heads")):
             continue
         parts.append(words.format(value_text(fact.value)))
-        basis = min(basis, fact.basis, key=lambda item: item.strength)
-        where = where or places(fact, 1)
+        bases.add(fact.basis)
     if parts:
-        yield Statement("Shape", ", ".join(parts), basis.value, where)
+        basis = " and ".join(item.value for item in Basis if item in bases)
+        yield Statement("Shape", ", ".join(parts), basis)
 
 
-def _single(book: FactBook, title: str, name: str) -> Iterable[Statement]:
+def _single(book: FactBook, heading: str, name: str) -> Iterable[Statement]:
     fact = book.resolve(name)
     if fact is not None:
-        yield Statement(title, fact_text(fact), fact.basis.value, places(fact, 1))
+        where = "" if fact_text(fact) == places(fact, 1) else places(fact, 1)
+        yield Statement(heading, fact_text(fact), fact.basis.value, where)
 
 
 def _from(book: FactBook) -> Iterable[Statement]:

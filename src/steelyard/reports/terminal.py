@@ -88,7 +88,7 @@ def _issues(issues: Iterable[Issue]) -> Table:
 
 def _statements(statements: Iterable[Statement]) -> Table:
     table = Table.grid(padding=(0, 1))
-    table.add_column(width=11, no_wrap=True)
+    table.add_column(width=12, no_wrap=True)
     table.add_column(ratio=1, overflow="fold")
     for statement in statements:
         line = Text(statement.text)
@@ -99,7 +99,7 @@ def _statements(statements: Iterable[Statement]) -> Table:
 
 def _list(heading: str, lines: Iterable[str]) -> Table:
     table = Table.grid(padding=(0, 1))
-    table.add_column(width=11, no_wrap=True)
+    table.add_column(width=12, no_wrap=True)
     table.add_column(ratio=1, overflow="fold")
     for n, line in enumerate(lines):
         table.add_row(Text(f"  {heading}" if n == 0 else "", style="bold"), Text(line))

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 import unicodedata
+from dataclasses import replace
 from datetime import date
 
-from steelyard.facts import Evidence, Fact, Interval, Value, term
+from steelyard.facts import Basis, Evidence, Fact, Interval, Value, term
 
 _BYTE_UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
 _LONGEST = 200
@@ -82,7 +83,12 @@ def place(evidence: Evidence) -> str:
 
 
 def places(fact: Fact, most: int = 2) -> str:
-    """Write where a fact comes from, the first few places only."""
-    named = [text for text in dict.fromkeys(map(place, fact.evidence)) if text]
+    """Write where a fact comes from, the first few places only.
+
+    A measurement names its files; a declaration the line or field, too.
+    """
+    measured = fact.basis is Basis.MEASURED
+    shown = (replace(e, field=None) if measured and e.file else e for e in fact.evidence)
+    named = [text for text in dict.fromkeys(map(place, shown)) if text]
     rest = f" and {len(named) - most} more" if len(named) > most else ""
     return ", ".join(named[:most]) + rest

@@ -17,7 +17,7 @@ from pathlib import Path
 from steelyard.errors import SourceError, SourceNotFound, SourceOffline
 from steelyard.sources.base import Source
 from steelyard.sources.hf_cache import find_snapshot, repository_folder
-from steelyard.sources.hub_spec import PREFIX, HubSpec
+from steelyard.sources.hub.spec import PREFIX, HubSpec
 from steelyard.sources.local import LocalSource, open_local, open_snapshot
 from steelyard.sources.network import DEFAULT_ENDPOINT, Network
 from steelyard.sources.paths import printable
@@ -95,7 +95,7 @@ def _open_hub(spec: str, network: Network) -> Source:
     HubSpec.parse(spec)
     try:
         # Imported late: it needs an extra.
-        from steelyard.sources.hub import HubSource
+        from steelyard.sources.hub.source import HubSource
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] != "huggingface_hub":
             raise

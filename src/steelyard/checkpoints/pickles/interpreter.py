@@ -1,0 +1,90 @@
+"""Interpret pickles symbolically: learn what they would do without doing it.
+
+A pickle is a program; loading one runs it. This module walks the program opcode by opcode and
+keeps symbols where Python would keep objects, so that nothing is imported, called or built.
+What comes out is a tree of values and the list of everything that would have been imported.
+A stream that stops making sense is no error: what was found before is kept, and the stream says
+that it is not complete, for that is what a damaged or hostile file looks like.
+Work and memory are linear in the bytes read and bounded by `Limits`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from steelyard.checkpoints.limits import DEFAULT_LIMITS, Limits
+from steelyard.checkpoints.pickles.cursor import Cursor
+from steelyard.checkpoints.pickles.machine import HIGHEST_PROTOCOL, Machine
+from steelyard.checkpoints.pickles.opcodes import OPCODES
+from steelyard.checkpoints.pickles.values import PickleStream
+from steelyard.errors import CheckpointError, Truncated
+from steelyard.sources.base import ByteReader
+from steelyard.sources.memory import BytesReader
+
+HEAD: Final = 512
+"""Bytes that `looks_like_pickle` looks at."""
+FEWEST_OPCODES: Final = 4
+"""Opcodes that must make sense before a beginning without a protocol mark counts as a pickle."""
+
+_START = b"\x80"
+
+
+def interpret(
+    data: ByteReader | bytes,
+    file: str,
+    base_offset: int = 0,
+    limits: Limits = DEFAULT_LIMITS,
+    *,
+    end: int | None = None,
+) -> PickleStream:
+    """Interpret one pickle.
+
+    Args:
+        data: The file that holds it, or its bytes.
+        file: How problems and imports name the file.
+        base_offset: Where the pickle begins: in the file when `data` is a reader; for bytes,
+            what is added to every offset that is reported.
+        limits: Bounds on opcodes, values and texts.
+        end: First byte of the file that is not part of it; the end of the file by default.
+
+    Returns:
+        The stream, complete or not.
+
+    Raises:
+        CheckpointError: If not even one opcode makes sense.
+        SourceError: If the bytes cannot be fetched.
+    """
+    if isinstance(data, bytes):
+        reader: ByteReader = BytesReader(file, data)
+        start, shift = 0, base_offset
+    else:
+        reader, start, shift = data, base_offset, 0
+    stop = reader.size if end is None else min(end, reader.size)
+    cursor = Cursor(reader, start, stop, file, shift, limits)
+    machine = Machine(cursor, file, limits)
+    return machine.run()
+
+
+def looks_like_pickle(head: bytes) -> bool:
+    """Say whether a file that begins with `head` may be a pickle.
+
+    A protocol mark followed by an opcode is enough; protocols 0 and 1 have no mark, so there the
+    first opcodes must make sense as a program, and what they import must be named as in Python.
+    """
+    head = head[:HEAD]
+    if head[:1] == _START:
+        return len(head) > 2 and head[1] <= HIGHEST_PROTOCOL and head[2] in OPCODES
+    machine = Machine(
+        Cursor(BytesReader("", head), 0, len(head), "", 0, DEFAULT_LIMITS), "", DEFAULT_LIMITS
+    )
+    try:
+        while not machine.stopped:
+            machine.step()
+    except Truncated:
+        enough = machine.understood >= FEWEST_OPCODES
+    except CheckpointError:
+        # Python would have made the calls before it came to what makes no sense.
+        enough = machine.called
+    else:
+        enough = machine.understood > 1
+    return enough and machine.imports_identifiers
