@@ -186,7 +186,7 @@ class TestHub:
             return real(name, *args)
 
         real = builtins.__import__
-        for name in ("hub", "hub_errors", "hub_listing"):
+        for name in ("hub.source", "hub.errors", "hub.listing"):
             monkeypatch.delitem(sys.modules, f"steelyard.sources.{name}")
         monkeypatch.setattr(builtins, "__import__", without)
         with pytest.raises(SourceError, match="huggingface_hub") as caught:

@@ -17,7 +17,9 @@ from steelyard.checkpoints.model import Model
 from steelyard.errors import CheckpointError
 from steelyard.facts import Evidence
 
-_NAMES = re.compile(r"(readme|model[-_ ]?card)(?:\.(?:md|markdown|rst|txt))?", re.IGNORECASE)
+_NAMES = re.compile(
+    r"(readme|model[-_ ]?card)([._-][a-z]{2,12})?(?:\.(?:md|markdown|rst|txt))?", re.IGNORECASE
+)
 _LONGEST = 1_000_000
 _MOST_LINES = 50_000
 _FENCE = re.compile(r"---[ \t]*")
@@ -142,5 +144,6 @@ def _candidates(model: Model, folder: PurePosixPath) -> list[str]:
         place = PurePosixPath(path)
         match = _NAMES.fullmatch(place.name) if place.parent == folder else None
         if match:
-            found.append((match[1].lower().startswith("readme"), not path.endswith(".md"), path))
+            is_readme = match[1].lower().startswith("readme")
+            found.append((match[2] is not None, is_readme, not path.endswith(".md"), path))
     return [path for *_, path in sorted(found)]

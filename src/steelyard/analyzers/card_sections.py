@@ -8,7 +8,7 @@ of its names and something stands there; a subsection's content counts for the s
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -21,7 +21,7 @@ _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 _UNDERLINE = re.compile(r" {0,3}(=+|-{3,})[ \t]*")
 _BOLD_LINE = re.compile(r"[ \t]*(?:\*\*|__)([^*_]{2,80})(?:\*\*|__):?[ \t]*")
 _HTML_HEADING = re.compile(r"[ \t]*<h([1-6])\b[^>]{0,300}>(.{1,300}?)</h[1-6]>", re.IGNORECASE)
-_LABEL = re.compile(r"^[-*+ \t]*(?:\*\*|__)[^*_]{1,80}(?:\*\*|__):?")
+_LABEL = re.compile(r"[-*+ \t]*(?:\*\*|__)(?:[^*_]{1,80}:(?:\*\*|__)|[^*_]{1,80}(?:\*\*|__):)")
 _TEMPLATE = re.compile(r"\{\{[^{}]{0,300}\}\}|\{[a-z_]{2,40}\}")
 _OPTIONAL = re.compile(r"\[optional\]", re.IGNORECASE)
 _LINK = re.compile(r"!?\[([^\[\]]{0,300})\]\([^()]{0,500}\)")
@@ -52,10 +52,13 @@ class Section:
     prose: list[tuple[int, str]] = field(default_factory=list)
     """Numbered lines outside code and comments."""
 
+    is_title: bool = False
+    """The heading is the card's only one at the first level, so most likely its name."""
+
     @property
     def ids(self) -> frozenset[str]:
         """Name the sections of the template that the heading stands for."""
-        return section_ids(self.title)
+        return section_ids(self.title, whole=self.is_title)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +127,9 @@ def outline(card: Card) -> Outline:
     for section in reversed(sections):
         if section.has_content and section.parent is not None:
             sections[section.parent].has_content = True
+    highest = [section for section in sections if section.level == 1]
+    if len(highest) == 1:
+        highest[0].is_title = True
     return Outline(sections, cut)
 
 
@@ -195,7 +201,8 @@ def _plain(text: str) -> str:
     """Take Markdown and numbering off a heading."""
     text = _TAG.sub(" ", _LINK.sub(r"\1", text[:400]))
     text = _OPTIONAL.sub("", text).strip(" \t*_`#:")
-    return " ".join(_NUMBERING.sub("", text, count=1).split()) if text[:1].isalnum() else text
+    number = _NUMBERING.match(text)
+    return " ".join(text[number.end() if number else 0 :].split())
 
 
 def _add(section: Section, number: int, text: str, in_code: bool) -> None:
@@ -208,16 +215,20 @@ def _add(section: Section, number: int, text: str, in_code: bool) -> None:
     if section.has_content:
         return
     lowered = _TEMPLATE.sub(" ", _OPTIONAL.sub(" ", text[:2000])).lower()
-    rest = lowered
-    for phrase in load("card_template")["placeholders"]:
-        rest = re.sub(rf"\b{phrase}\b", " ", rest)
+    rest = _placeholder().sub(" ", lowered)
     if rest != lowered or lowered != text[:2000].lower():
         section.has_placeholder = True
     if any(phrase in lowered for phrase in load("card_template")["boilerplate"]):
         return
-    letters = "".join(_WORD.findall(_LABEL.sub("", _LINK.sub(r"\1", _TAG.sub("", rest)))))
+    rest = _LINK.sub(r"\1", _TAG.sub("", rest))
+    letters = "".join(_WORD.findall(_LABEL.sub("", rest, count=1)))
     if len(letters) >= _FEWEST_LETTERS or "![" in text or "<img" in lowered:
         section.has_content = True
+
+
+@cache
+def _placeholder() -> re.Pattern[str]:
+    return re.compile(rf"\b(?:{'|'.join(load('card_template')['placeholders'])})\b")
 
 
 @cache
@@ -234,15 +245,21 @@ def _phrases() -> Sequence[tuple[str, frozenset[str], Sequence[str], Sequence[st
     ]
 
 
-def section_ids(title: str) -> frozenset[str]:
-    """Name the sections of the template that a heading of these words stands for."""
+def section_ids(title: str, *, whole: bool = False) -> frozenset[str]:
+    """Name the sections of the template that a heading of these words stands for.
+
+    Args:
+        title: The heading, without markup.
+        whole: The heading must be one of the names and nothing more.
+    """
     words = " ".join(_WORD.findall(title[:200].lower()))
     spaced = f" {words} "
-    return frozenset(_matching(words, spaced))
-
-
-def _matching(words: str, spaced: str) -> Iterable[str]:
-    for name, exact, phrases, unless in _phrases():
-        if words in exact or any(phrase in spaced for phrase in phrases):
-            if not any(phrase in spaced for phrase in unless):
-                yield name
+    return frozenset(
+        name
+        for name, exact, phrases, unless in _phrases()
+        if (
+            words in exact
+            or (spaced in phrases if whole else any(phrase in spaced for phrase in phrases))
+        )
+        and not any(phrase in spaced for phrase in unless)
+    )

@@ -19,7 +19,10 @@ from steelyard.analyzers.quoting import clean
 from steelyard.checkpoints.model import Model
 from steelyard.facts import Basis, Evidence, Fact
 
-_LICENSE_NAME = re.compile(r"(?:un)?licen[sc]es?\b|(?:un)?licen[sc]es?[-_]|copying", re.IGNORECASE)
+_LICENSE_NAME = re.compile(
+    r"(?:un)?licen[sc]es?(?:\b|[-_])|copying|(?:[a-z]+[-_])?terms(?:\b|[-_]of[-_](?:use|service))",
+    re.IGNORECASE,
+)
 _NO_LICENSE_NAME = re.compile(
     r".*notice|authors|contributors|changelog|changes|readme|credits|thanks", re.IGNORECASE
 )

@@ -6,6 +6,7 @@ a `Problem` of the model. Only when weights are there and none can be read is th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
@@ -46,6 +47,9 @@ _TEXT_STEMS = (
     "copying", "licence", "license", "model_card", "modelcard", "notice", "readme", "security",
     "unlicense", "use_policy",
 )  # fmt: skip
+_TEXT_WORDS = frozenset({"licence", "license", "terms"})
+"""Words anywhere in a name: `MODEL_LICENSE`, `GEMMA_TERMS.html`."""
+_WORD = re.compile(r"[a-z]+")
 _TEXT_SUFFIXES = frozenset({"", ".md", ".txt", ".rst", ".markdown", ".html"})
 _MOST_DOCUMENTS = 500
 _SMALLEST_UNNAMED = 1024
@@ -170,9 +174,8 @@ def _is_text_document(path: str) -> bool:
         return True
     if name.parent.name.lower() == "licenses":
         return True
-    return lowered.startswith(_TEXT_STEMS) and (
-        name.suffix.lower() in _TEXT_SUFFIXES or name.suffix[1:].isupper()
-    )
+    named = lowered.startswith(_TEXT_STEMS) or _TEXT_WORDS & set(_WORD.findall(lowered))
+    return bool(named) and (name.suffix.lower() in _TEXT_SUFFIXES or name.suffix[1:].isupper())
 
 
 def _is_text(path: str) -> bool:

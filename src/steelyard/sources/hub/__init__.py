@@ -1,1 +1,1 @@
-"""A repository on a hub, through `huggingface_hub` and ranged reads; `source.HubSource` is the door."""
+"""A repository on a hub, through `huggingface_hub` and ranged reads: `source.HubSource`."""
