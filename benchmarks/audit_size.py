@@ -171,7 +171,7 @@ def report(runs: Mapping[str, Sequence[Run]], read: Mapping[str, int]) -> str:
 
 `steelyard audit --no-digest` of two models that differ only in size ({count:,} tensors in {SHARDS}
 shards); median (and range) of {repeat}. The kernel's count is of an audit within Python and
-includes the modules and data of Steelyard that it loads. Target: under {SECONDS_TARGET} s and
+includes Steelyard's own data, loaded on first use. Target: under {SECONDS_TARGET} s and
 {BYTES_TARGET:,} bytes, whatever the size. Ratio of the medians: {medians[-1] / medians[0]:.2f}.
 
 {table(head, rows)}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -10,9 +11,10 @@ from steelyard.analyzers.architecture import analyze
 from steelyard.checkpoints.model import Model
 from steelyard.checkpoints.tensors import Checkpoint, MetadataValue, Problem, ProblemKind
 from steelyard.facts import Basis, FactBook, Value
-from tests.analyzers import tables
+from tests.analyzers import published, tables
 from tests.analyzers.facts_of import facts_of
-from tests.analyzers.tables import Config, Table
+from tests.analyzers.published import Config
+from tests.analyzers.tables import Table
 
 
 def look(model: Model) -> FactBook:
@@ -26,17 +28,17 @@ def by(book: FactBook, basis: Basis, name: str) -> Value | None:
     return next(iter(values), None)
 
 
-def of_table(table: Table, config: Config | None = None) -> FactBook:
+def of_table(table: Mapping[str, tuple[int, ...]], config: Config | None = None) -> FactBook:
     return look(tables.model(tables.checkpoint(tables.tensors(table)), config=config))
 
 
 SIZES = {
-    "llama": (tables.LLAMA_31_8B, "llama", (32, 4096, 14336, 128256, 128, 8)),
-    "mixtral": (tables.MIXTRAL_8X7B, "llama", (32, 4096, 14336, 32000, 128, 8)),
-    "qwen2": (tables.QWEN25_05B, "qwen2", (24, 896, 4864, 151936, 64, 2)),
-    "qwen3": (tables.QWEN3_06B, "qwen3", (28, 1024, 3072, 151936, 128, 8)),
-    "qwen2_moe": (tables.QWEN15_MOE, "qwen2moe", (24, 2048, 1408, 151936, 128, 16)),
-    "olmoe": (tables.OLMOE, "olmoe", (16, 2048, 1024, 50304, 128, 16)),
+    "llama": (published.LLAMA_31_8B, "llama", (32, 4096, 14336, 128256, 128, 8)),
+    "mixtral": (published.MIXTRAL_8X7B, "llama", (32, 4096, 14336, 32000, 128, 8)),
+    "qwen2": (published.QWEN25_05B, "qwen2", (24, 896, 4864, 151936, 64, 2)),
+    "qwen3": (published.QWEN3_06B, "qwen3", (28, 1024, 3072, 151936, 128, 8)),
+    "qwen2_moe": (published.QWEN15_MOE, "qwen2moe", (24, 2048, 1408, 151936, 128, 16)),
+    "olmoe": (published.OLMOE, "olmoe", (16, 2048, 1024, 50304, 128, 16)),
 }
 NAMES = (
     "layers", "hidden_size", "intermediate_size", "vocabulary_size", "head_size", "kv_heads",
@@ -62,7 +64,7 @@ def test_sizes_are_told_by_shapes_and_stated_alike(
 
 
 def test_every_claim_says_where_it_comes_from() -> None:
-    book = look(tables.safetensors_model(tables.LLAMA_31_8B))
+    book = look(tables.safetensors_model(published.LLAMA_31_8B))
     declared, measured = (
         next(c for c in book.claims("model.hidden_size") if c.basis is basis)
         for basis in (Basis.DECLARED, Basis.MEASURED)
@@ -73,10 +75,10 @@ def test_every_claim_says_where_it_comes_from() -> None:
 
 
 def test_heads_are_measured_where_a_norm_is_as_wide_as_one() -> None:
-    book = look(tables.safetensors_model(tables.QWEN3_06B))
+    book = look(tables.safetensors_model(published.QWEN3_06B))
     assert by(book, Basis.MEASURED, "heads") == 16
     assert by(book, Basis.MEASURED, "kv_heads") == 8
-    whole = look(tables.safetensors_model(tables.OLMOE))  # here the norm is as wide as all heads
+    whole = look(tables.safetensors_model(published.OLMOE))  # here the norm is as wide as all heads
     assert by(whole, Basis.MEASURED, "heads") is None
     assert by(whole, Basis.DERIVED, "kv_heads") == 16
 
@@ -93,30 +95,30 @@ LIES = [
 
 @pytest.mark.parametrize(("field", "value", "names"), LIES)
 def test_a_configuration_that_lies_is_contradicted(field: str, value: int, names: set[str]) -> None:
-    table = tables.table_of(tables.LLAMA_31_8B)
-    book = of_table(table, {**tables.LLAMA_31_8B, field: value})
+    table = tables.table_of(published.LLAMA_31_8B)
+    book = of_table(table, {**published.LLAMA_31_8B, field: value})
     assert {c.name for c in book.contradictions()} == {f"model.{name}" for name in names}
 
 
 def test_experts_are_counted() -> None:
-    book = look(tables.safetensors_model(tables.MIXTRAL_8X7B))
+    book = look(tables.safetensors_model(published.MIXTRAL_8X7B))
     assert by(book, Basis.MEASURED, "experts") == 8
     assert by(book, Basis.DECLARED, "experts.active") == 2
     lying = of_table(
-        tables.table_of(tables.MIXTRAL_8X7B), {**tables.MIXTRAL_8X7B, "num_local_experts": 4}
+        tables.table_of(published.MIXTRAL_8X7B), {**published.MIXTRAL_8X7B, "num_local_experts": 4}
     )
     assert [c.name for c in lying.contradictions()] == ["model.experts"]
 
 
 def test_a_dense_model_has_no_experts() -> None:
-    config = {**tables.LLAMA_32_1B, "num_experts": 0, "num_experts_per_tok": 2}
+    config = {**published.LLAMA_32_1B, "num_experts": 0, "num_experts_per_tok": 2}
     book = of_table(tables.table_of(config), config)
     assert "model.experts" not in book
     assert "model.experts.active" not in book
 
 
 def test_latent_attention_tells_no_heads() -> None:
-    for config in (tables.DEEPSEEK_V2_LITE, tables.DEEPSEEK_V3_SMALL):
+    for config in (published.DEEPSEEK_V2_LITE, published.DEEPSEEK_V3_SMALL):
         book = look(tables.safetensors_model(config))
         assert book.contradictions() == ()
         assert "model.head_size" not in book
@@ -164,7 +166,7 @@ def test_what_a_gguf_architecture_stands_for(
 
 
 def test_gguf_beside_the_configuration_it_was_converted_from() -> None:
-    config = {**tables.LLAMA_31_8B, "model_type": "mistral"}
+    config = {**published.LLAMA_31_8B, "model_type": "mistral"}
     model = tables.gguf_model(config, "llama")
     book = look(tables.model(*model.weights, config=config))
     assert book.contradictions() == ()
@@ -172,8 +174,10 @@ def test_gguf_beside_the_configuration_it_was_converted_from() -> None:
 
 
 def test_rows_that_the_converter_cut_are_no_contradiction() -> None:
-    model = tables.gguf_model({**tables.LLAMA_32_1B, "vocab_size": 262144}, "llama")
-    book = look(tables.model(*model.weights, config={**tables.LLAMA_32_1B, "vocab_size": 262208}))
+    model = tables.gguf_model({**published.LLAMA_32_1B, "vocab_size": 262144}, "llama")
+    book = look(
+        tables.model(*model.weights, config={**published.LLAMA_32_1B, "vocab_size": 262208})
+    )
     assert "model.vocabulary_size" not in {c.name for c in book.contradictions()}
 
 
@@ -185,7 +189,7 @@ def test_names_that_only_one_family_has() -> None:
     assert by(of_table(table), Basis.MEASURED, "architecture") == "distilbert"
     book = of_table(table, {"model_type": "bert"})
     assert [c.name for c in book.contradictions()] == ["model.architecture"]
-    shared = tables.table_of(tables.LLAMA_32_1B)
+    shared = tables.table_of(published.LLAMA_32_1B)
     assert by(of_table(shared), Basis.MEASURED, "architecture") is None
 
 
@@ -200,7 +204,7 @@ def test_an_older_spelling_of_a_family() -> None:
 
 
 def test_bert() -> None:
-    book = look(tables.safetensors_model(tables.BERT_BASE))
+    book = look(tables.safetensors_model(published.BERT_BASE))
     assert book.contradictions() == ()
     assert by(book, Basis.MEASURED, "context_length") == 512
     assert by(book, Basis.MEASURED, "intermediate_size") == 3072
@@ -209,7 +213,7 @@ def test_bert() -> None:
 
 
 def test_roberta_numbers_positions_from_two() -> None:
-    config = {**tables.BERT_BASE, "model_type": "roberta", "max_position_embeddings": 514}
+    config = {**published.BERT_BASE, "model_type": "roberta", "max_position_embeddings": 514}
     book = look(tables.safetensors_model(config))
     assert by(book, Basis.MEASURED, "context_length") == 512
     assert by(book, Basis.DECLARED, "context_length") == 512
@@ -224,13 +228,13 @@ def test_opt_keeps_two_rows_more_than_it_states() -> None:
 
 
 def test_positions_of_an_unknown_family_are_not_measured() -> None:
-    book = of_table(tables.table_of(tables.BERT_BASE))
+    book = of_table(tables.table_of(published.BERT_BASE))
     assert "model.context_length" not in book
     assert by(book, Basis.MEASURED, "layers") == 12
 
 
 def test_gpt2() -> None:
-    book = look(tables.safetensors_model(tables.GPT2))
+    book = look(tables.safetensors_model(published.GPT2))
     assert book.contradictions() == ()
     assert [book.value(f"model.{name}") for name in NAMES] == [12, 768, 3072, 50257, 64, 12]
     assert by(book, Basis.MEASURED, "context_length") == 1024
@@ -247,7 +251,7 @@ def test_distilbert_has_field_names_of_its_own() -> None:
 
 
 def test_t5() -> None:
-    book = look(tables.safetensors_model(tables.T5_SMALL))
+    book = look(tables.safetensors_model(published.T5_SMALL))
     assert book.contradictions() == ()
     assert by(book, Basis.MEASURED, "design") == "encoder-decoder"
     assert by(book, Basis.MEASURED, "heads") == 8
@@ -272,8 +276,8 @@ def test_falcon_7b_states_key_heads_that_it_does_not_use() -> None:
 
 
 def test_a_query_matrix_with_gates_in_it_tells_no_head_size() -> None:
-    config = {**tables.QWEN3_06B, "model_type": "qwen3_next"}
-    table = tables.table_of(tables.QWEN3_06B)
+    config = {**published.QWEN3_06B, "model_type": "qwen3_next"}
+    table = tables.table_of(published.QWEN3_06B)
     doubled = {
         name: (2 * shape[0], shape[1]) if "q_proj" in name else shape
         for name, shape in table.items()
@@ -287,7 +291,7 @@ def test_a_query_matrix_with_gates_in_it_tells_no_head_size() -> None:
 
 
 def multimodal() -> tuple[Table, dict[str, Any]]:
-    text = tables.table_of(tables.LLAMA_32_1B)
+    text = tables.table_of(published.LLAMA_32_1B)
     table: Table = {f"language_model.{name}": shape for name, shape in text.items()}
     for layer in range(3):
         block = f"vision_tower.vision_model.encoder.layers.{layer}"
@@ -298,7 +302,7 @@ def multimodal() -> tuple[Table, dict[str, Any]]:
         "architectures": ["LlavaForConditionalGeneration"],
         "tie_word_embeddings": False,
         "hidden_size": 77,
-        "text_config": dict(tables.LLAMA_32_1B),
+        "text_config": dict(published.LLAMA_32_1B),
         "vision_config": {"hidden_size": 1152, "num_hidden_layers": 3},
     }
     return table, config
@@ -337,8 +341,8 @@ def test_a_vision_model_alone() -> None:
 
 
 def test_a_sentence_embedding_model() -> None:
-    weights = tables.checkpoint(tables.tensors(tables.table_of(tables.BERT_BASE)))
-    model = tables.model(weights, config=tables.BERT_BASE, json={"modules.json": [{}]})
+    weights = tables.checkpoint(tables.tensors(tables.table_of(published.BERT_BASE)))
+    model = tables.model(weights, config=published.BERT_BASE, json={"modules.json": [{}]})
     assert look(model).value("model.modalities.output") == frozenset({"embedding"})
     pooled: dict[str, MetadataValue] = {
         "general.architecture": "bert",
@@ -359,31 +363,31 @@ def tied(config: Config, table: Table | None = None) -> list[tuple[Value, Basis]
 
 def test_tying_as_stated() -> None:
     untied = [(False, Basis.DERIVED), (False, Basis.DECLARED)]
-    assert tied(tables.LLAMA_31_8B) == untied
-    assert tied(tables.LLAMA_32_1B) == [(True, Basis.DECLARED)]
+    assert tied(published.LLAMA_31_8B) == untied
+    assert tied(published.LLAMA_32_1B) == [(True, Basis.DECLARED)]
 
 
 def test_a_head_that_is_not_stored() -> None:
-    assert tied(tables.GPT2) == [(True, Basis.DERIVED)]
-    base = {**tables.GPT2, "architectures": ["GPT2Model"]}
+    assert tied(published.GPT2) == [(True, Basis.DERIVED)]
+    base = {**published.GPT2, "architectures": ["GPT2Model"]}
     assert tied(base) == []
 
 
 def test_an_embedding_model_without_a_head_is_not_tied() -> None:
-    config = {**tables.LLAMA_31_8B, "architectures": ["MistralModel"]}
+    config = {**published.LLAMA_31_8B, "architectures": ["MistralModel"]}
     table = tables.table_of(config)
     del table["lm_head.weight"]
     assert tied(config, table) == [(False, Basis.DECLARED)]
 
 
 def test_a_tied_head_may_be_stored_twice() -> None:
-    table = {**tables.table_of(tables.LLAMA_32_1B), "lm_head.weight": (128256, 2048)}
-    assert tied(tables.LLAMA_32_1B, table) == [(True, Basis.DECLARED)]
+    table = {**tables.table_of(published.LLAMA_32_1B), "lm_head.weight": (128256, 2048)}
+    assert tied(published.LLAMA_32_1B, table) == [(True, Basis.DECLARED)]
 
 
 def test_a_head_of_another_shape_is_not_tied() -> None:
-    table = {**tables.table_of(tables.LLAMA_32_1B), "lm_head.weight": (128256 + 64, 2048)}
-    book = of_table(table, tables.LLAMA_32_1B)
+    table = {**tables.table_of(published.LLAMA_32_1B), "lm_head.weight": (128256 + 64, 2048)}
+    book = of_table(table, published.LLAMA_32_1B)
     assert [c.name for c in book.contradictions()] == ["model.tied_embeddings"]
 
 
@@ -411,7 +415,7 @@ def test_a_config_of_another_tool_is_left_alone() -> None:
 
 
 def test_blocks_that_differ_tell_no_size() -> None:
-    table = tables.table_of(tables.LLAMA_32_1B)
+    table = tables.table_of(published.LLAMA_32_1B)
     table["model.layers.3.mlp.down_proj.weight"] = (2048, 4096)
     book = of_table(table)
     assert "model.intermediate_size" not in book
@@ -419,7 +423,7 @@ def test_blocks_that_differ_tell_no_size() -> None:
 
 
 def test_a_gap_between_the_blocks_tells_no_number_of_layers() -> None:
-    table = {n: s for n, s in tables.table_of(tables.LLAMA_32_1B).items() if ".7." not in n}
+    table = {n: s for n, s in tables.table_of(published.LLAMA_32_1B).items() if ".7." not in n}
     assert "model.layers" not in of_table(table)
 
 
@@ -427,14 +431,14 @@ def test_a_missing_shard_tells_no_size() -> None:
     weights = Checkpoint(
         "safetensors",
         ("a.safetensors",),
-        tables.tensors(tables.table_of(tables.LLAMA_32_1B)),
+        tables.tensors(tables.table_of(published.LLAMA_32_1B)),
         problems=(Problem(ProblemKind.MISSING_SHARD, "gone", "b.safetensors"),),
     )
     assert list(look(tables.model(weights))) == []
 
 
 def test_integers_that_hold_packed_weights_tell_no_size() -> None:
-    table = tables.table_of(tables.LLAMA_32_1B)
+    table = tables.table_of(published.LLAMA_32_1B)
     packed = {name: "U8" for name, shape in table.items() if "proj" in name}
     made = tables.tensors(table, dtypes=packed)
     book = look(tables.model(tables.checkpoint(made)))

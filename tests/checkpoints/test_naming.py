@@ -16,7 +16,8 @@ from steelyard.checkpoints.naming import (
     split_part,
 )
 from steelyard.checkpoints.tensors import MetadataValue
-from tests.analyzers import tables
+from tests.analyzers import published, tables
+from tests.analyzers.published import Config
 
 NAMES = [
     # Llama and its kin
@@ -159,12 +160,13 @@ def test_the_fields_of_a_name() -> None:
 
 
 CONFIGS = [
-    tables.LLAMA_32_1B, tables.QWEN25_05B, tables.QWEN3_06B, tables.GPT2, tables.BERT_BASE,
+    published.LLAMA_32_1B, published.QWEN25_05B, published.QWEN3_06B, published.GPT2,
+    published.BERT_BASE,
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda c: c["model_type"])
-def test_both_containers_give_the_same_canonical_names(config: tables.Config) -> None:
+def test_both_containers_give_the_same_canonical_names(config: Config) -> None:
     published = tables.table_of(config)
     converted = tables.as_gguf(published)
     kept = [name for name in published if not name.startswith("pooler")]
@@ -173,19 +175,19 @@ def test_both_containers_give_the_same_canonical_names(config: tables.Config) ->
 
 
 ORACLE = [
-    (gguf.MODEL_ARCH.LLAMA, tables.LLAMA_32_1B),
-    (gguf.MODEL_ARCH.QWEN2, tables.QWEN25_05B),
-    (gguf.MODEL_ARCH.QWEN3, tables.QWEN3_06B),
-    (gguf.MODEL_ARCH.GPT2, tables.GPT2),
-    (gguf.MODEL_ARCH.BERT, tables.BERT_BASE),
-    (gguf.MODEL_ARCH.T5, tables.T5_SMALL),
-    (gguf.MODEL_ARCH.DEEPSEEK2, {**tables.DEEPSEEK_V3_SMALL, "num_nextn_predict_layers": 0}),
-    (gguf.MODEL_ARCH.QWEN2MOE, tables.QWEN15_MOE),
+    (gguf.MODEL_ARCH.LLAMA, published.LLAMA_32_1B),
+    (gguf.MODEL_ARCH.QWEN2, published.QWEN25_05B),
+    (gguf.MODEL_ARCH.QWEN3, published.QWEN3_06B),
+    (gguf.MODEL_ARCH.GPT2, published.GPT2),
+    (gguf.MODEL_ARCH.BERT, published.BERT_BASE),
+    (gguf.MODEL_ARCH.T5, published.T5_SMALL),
+    (gguf.MODEL_ARCH.DEEPSEEK2, {**published.DEEPSEEK_V3_SMALL, "num_nextn_predict_layers": 0}),
+    (gguf.MODEL_ARCH.QWEN2MOE, published.QWEN15_MOE),
 ]
 
 
 @pytest.mark.parametrize(("arch", "config"), ORACLE, ids=lambda v: getattr(v, "name", ""))
-def test_names_agree_with_the_map_of_gguf_py(arch: gguf.MODEL_ARCH, config: tables.Config) -> None:
+def test_names_agree_with_the_map_of_gguf_py(arch: gguf.MODEL_ARCH, config: Config) -> None:
     theirs = gguf.TensorNameMap(arch, 32)
     compared = 0
     for name in tables.table_of(config):

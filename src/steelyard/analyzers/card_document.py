@@ -55,9 +55,27 @@ def anchor(model: Model) -> PurePosixPath:
     """Return where the weights lie: their first file, or a place in the highest folder used."""
     if model.main is not None:
         return PurePosixPath(model.main.files[0])
+    return root(model) / "weights"
+
+
+def root(model: Model) -> PurePosixPath:
+    """Return the lowest folder that holds every file; an npm archive has one named `package`."""
     folders = {PurePosixPath(file.path).parent for file in model.source.files}
-    shared = PurePosixPath(commonpath(folders)) if folders else PurePosixPath()
-    return shared / "weights"
+    return PurePosixPath(commonpath(folders)) if folders else PurePosixPath()
+
+
+def spacy_meta(model: Model) -> tuple[str, Mapping[str, JsonValue]] | None:
+    """Return spaCy's description of a pipeline: nearest above the weights, else the highest."""
+    beside = model.beside(str(anchor(model)), "meta.json")
+    others = sorted(
+        (path for path in model.json if PurePosixPath(path).name == "meta.json"),
+        key=lambda path: (path.count("/"), path),
+    )
+    for path in (*((beside,) if beside else ()), *others):
+        meta = model.json[path]
+        if isinstance(meta, dict) and "spacy_version" in meta:
+            return path, meta
+    return None
 
 
 def find_card(model: Model) -> Card | None:
@@ -117,13 +135,12 @@ def _front_matter(
     if value is None:
         return {}, None
     if not isinstance(value, dict):
-        error = CheckpointError(
+        return {}, CheckpointError(
             "the front matter is no mapping of fields",
             fix="write one `name: value` on each line",
             file=path,
             line=lines_before + 1,
         )
-        return {}, error
     return value, None
 
 

@@ -46,9 +46,11 @@ def faults(card: Card) -> list[Fault]:
         if checker is not None and value is not None:
             found.extend(_first(checker(name, value)))
     if card.fields.get("license") == "other":
-        for name in ("license_name", "license_link"):
-            if not card.fields.get(name):
-                found.append(Fault(name, "is needed where `license` is `other`"))
+        found.extend(
+            Fault(name, "is needed where `license` is `other`")
+            for name in ("license_name", "license_link")
+            if not card.fields.get(name)
+        )
     return found[:_MOST]
 
 
@@ -73,9 +75,7 @@ def _flag(name: str, value: JsonValue) -> _Faults:
         yield Fault(name, "is neither true nor false")
 
 
-def _list_of(
-    item: Callable[[str], str], *, alone: bool = True
-) -> _Checker:
+def _list_of(item: Callable[[str], str], *, alone: bool = True) -> _Checker:
     """Make a checker for a list of texts; `alone` allows a single text, too.
 
     `item` says what is wrong with one text, or the empty text.
@@ -112,6 +112,12 @@ def _hub_license(text: str) -> str:
 
 def _repository(text: str) -> str:
     return "" if HUB_ID.fullmatch(text) and ".." not in text else "is no repository on the Hub"
+
+
+def _one_repository(name: str, value: JsonValue) -> _Faults:
+    wrong = _repository(value) if isinstance(value, str) else "is not a text"
+    if wrong:
+        yield Fault(name, wrong)
 
 
 def _one_of(key: str) -> _Checker:
@@ -226,7 +232,7 @@ _CHECKERS: Final[Mapping[str, _Checker]] = {
     "thumbnail": _text,
     "base_model": _list_of(_repository),
     "base_model_relation": _one_of("relations"),
-    "new_version": _list_of(_repository),
+    "new_version": _one_repository,
     "co2_eq_emissions": _emissions,
     "model-index": _model_index,
     "extra_gated_prompt": _text,

@@ -59,9 +59,7 @@ def result_facts(card: Card) -> Iterator[Fact]:
     yield Fact("card.results.unbound", len(loose), Basis.MEASURED, where if loose else ())
 
 
-def _result(
-    place: str, result: Mapping[str, JsonValue], metric: Mapping[str, JsonValue]
-) -> Result:
+def _result(place: str, result: Mapping[str, JsonValue], metric: Mapping[str, JsonValue]) -> Result:
     dataset = _object(result.get("dataset"))
     named = dataset.get("name") or dataset.get("type")
     measure = metric.get("name") or metric.get("type")

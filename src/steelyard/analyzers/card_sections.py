@@ -163,7 +163,8 @@ def _visible(card: Card) -> Iterator[tuple[int, str, bool]]:
 
 def _without_comments(line: str, inside: bool) -> tuple[str, bool]:
     """Take `<!-- ... -->` out of a line; `inside` says whether one is open before it."""
-    kept, place = [], 0
+    kept: list[str] = []
+    place = 0
     while True:
         if inside:
             end = line.find("-->", place)

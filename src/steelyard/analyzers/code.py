@@ -2,7 +2,8 @@
 
 Nothing is run or imported here. Three grades, by an allowlist and never by a blocklist alone:
 what only rebuilds tensors is silent, what is known to run commands is dangerous, and whatever
-is neither is unknown, so that `code.unsafe` stays unsettled and the names are shown.
+is neither is unknown, so that `code.unsafe` stays unsettled and the names are shown. So it does
+when some file could not be read, and when there are no weights to load.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ from collections.abc import Iterable, Mapping
 
 from steelyard.checkpoints.documents import JsonValue
 from steelyard.checkpoints.model import Model
-from steelyard.checkpoints.tensors import PickleImport
+from steelyard.checkpoints.tensors import Checkpoint, PickleImport, ProblemKind
 from steelyard.facts import Basis, Evidence, Fact
 from steelyard.knowledge import load
 
 _MOST_EVIDENCE = 50
+_SCRIPT_MODULE = "__torch__."
+_UNREAD = frozenset({ProblemKind.NOT_FULLY_READ, ProblemKind.UNREADABLE})
 
 
 def analyze(model: Model) -> Iterable[Fact]:
@@ -30,14 +33,20 @@ def analyze(model: Model) -> Iterable[Fact]:
     yield Fact(
         "code.pickle", holds_pickle, Basis.MEASURED, tuple(Evidence(file=path) for path in files)
     )
-    strange = [found for found in imports if grade(found.name) != "rebuilds"]
+    own = _scripts(pickles)
+    strange = [
+        found
+        for found in imports
+        if grade(found.name) != "rebuilds"
+        and not (found.file in own and found.name.startswith(_SCRIPT_MODULE))
+    ]
     yield Fact(
         "code.imports", frozenset(found.name for found in strange), Basis.MEASURED, _show(strange)
     )
     dangerous = [found for found in strange if grade(found.name) == "dangerous"]
     if dangerous:
         yield Fact("code.unsafe", True, Basis.MEASURED, _show(dangerous))
-    elif not strange and not _unread(model):
+    elif model.weights and not strange and not _unread(model):
         yield Fact("code.unsafe", False, Basis.MEASURED, _show(imports[:1]))
     yield from _remote(model)
 
@@ -54,12 +63,27 @@ def grade(name: str) -> str:
 
 
 def _unread(model: Model) -> bool:
-    """Tell whether some pickle was not read to its end, so that nothing clears it."""
+    """Tell whether some file or pickle was not read to its end, so that nothing clears it."""
+    if any(problem.kind in _UNREAD for problem in model.problems):
+        return True
     return any(
-        problem.kind == "not_fully_read"
+        problem.kind in _UNREAD
         for weights in model.weights
         if weights.format in ("pytorch", "numpy")
         for problem in weights.problems
+    )
+
+
+def _scripts(pickles: Iterable[Checkpoint]) -> frozenset[str]:
+    """Name the TorchScript files: their classes are code that they carry, not imports.
+
+    That this code was not read is a problem of the checkpoint, so nothing clears it either.
+    """
+    return frozenset(
+        path
+        for weights in pickles
+        if weights.metadata.get("layout") == "torchscript"
+        for path in weights.files
     )
 
 

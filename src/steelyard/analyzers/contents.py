@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 
 from steelyard.checkpoints.grouping import is_adapter
 from steelyard.checkpoints.model import Model
+from steelyard.checkpoints.onnx.tensors import VARINT_RUN
 from steelyard.checkpoints.tensors import PLAIN, Checkpoint
 from steelyard.facts import Basis, Evidence, Fact
 from steelyard.sources.base import SkipReason
@@ -50,7 +51,8 @@ def encodings(weights: Checkpoint) -> dict[str, int]:
     """Count the bytes of a weights set by encoding (the element type where that is plain)."""
     sizes: dict[str, int] = {}
     for tensor in weights.tensors:
-        key = tensor.dtype if tensor.encoding == PLAIN else tensor.encoding
+        packed = tensor.encoding not in (PLAIN, VARINT_RUN)
+        key = tensor.encoding if packed else tensor.dtype
         sizes[key] = sizes.get(key, 0) + tensor.nbytes
     return sizes
 

@@ -27,7 +27,8 @@ SCALE = "scales, zero points and orders of quantized weights"
 
 _ADAPTER_PARTS = frozenset({"lora_a", "lora_b", "lora_magnitude", "ia3"})
 _WORD_BITS = (2, 3, 4, 5, 6, 8)
-_QUANTIZED_ENDINGS = ("_quantized", "_q", "")
+_QUANTIZED_ENDINGS = ("_quantized", "_q", "_Q4", "_Q8", "")
+_SCALE_ENDINGS = ("_scale", "_scales", "_scale_inv", "_zero_point", "_zero_points", "_zp")
 
 _GRAPH_CONSTANT = re.compile(
     r"(^|/)Constant(OfShape)?([_@][0-9]+)?(_output_0|/value)?$|^p2o\.helper\.constant\."
@@ -84,21 +85,23 @@ def count(checkpoint: Checkpoint, packing: Packing) -> Count:
     """Count the parameters of one weights set; nothing of the tensors' bytes is read."""
     families: dict[str, dict[str, Tensor]] = {}
     names = {tensor.name: tensor for tensor in checkpoint.tensors}
-    parts: list[tuple[Tensor, str, str | None]] = []
+    parts: list[tuple[Tensor, TensorName | None, str, str | None]] = []
     for tensor in checkpoint.tensors:
         base, part = split_part(tensor.name)
-        parts.append((tensor, base, part))
+        name = parse(tensor.name)
+        if part is None and name is not None:
+            base, part = name.canonical.removesuffix(name.part), name.part
+        parts.append((tensor, name, base, part))
         if part is not None:
             families.setdefault(base, {}).setdefault(part, tensor)
     found = Count()
     seen: set[tuple[object, ...]] = set()
-    for tensor, base, part in parts:
+    for tensor, name, base, part in parts:
         key = storage(tensor)
         if key in seen:
             found.aliases.append(tensor)
             continue
         seen.add(key)
-        name = parse(tensor.name)
         siblings = families.get(base, {}) if part is not None else {}
         if part in _ADAPTER_PARTS:
             found.adapter.append(Counted(tensor, name, tensor.elements))
@@ -124,6 +127,11 @@ def _buffer_names() -> tuple[frozenset[str], tuple[str, ...]]:
 
 def _is_float(tensor: Tensor) -> bool:
     return tensor.encoding != PLAIN or tensor.dtype.startswith(("F", "BF", "C"))
+
+
+def _is_small(tensor: Tensor) -> bool:
+    """Tell whether a tensor's elements are so small that they need a scale: integers, or 8 bits."""
+    return not _is_float(tensor) or (tensor.encoding == PLAIN and DTYPE_BITS[tensor.dtype] <= 8)
 
 
 def _reason_to_leave_out(
@@ -162,20 +170,18 @@ def _decodes(
         if part.startswith(("scale_", "state_")):
             return True
         beside = siblings.get("packed") or siblings.get("weight")
-        return beside is not None and (
-            "packed" in siblings or not _is_float(beside) or DTYPE_BITS[beside.dtype] <= 8
-        )
-    for ending in ("_scale", "_zero_point", "_scales", "_zero_points", "_zp"):
+        return beside is not None and ("packed" in siblings or _is_small(beside))
+    for ending in _SCALE_ENDINGS:
         stem = tensor.name.removesuffix(ending)
         if stem != tensor.name:
-            held = [names.get(stem + end) for end in (*_QUANTIZED_ENDINGS, "_Q4", "_Q8")]
-            return any(other is not None and not _is_float(other) for other in held)
+            held = [names.get(stem + end) for end in _QUANTIZED_ENDINGS]
+            return any(other is not None and _is_small(other) for other in held)
     return False
 
 
 def _has_scale(tensor: Tensor, names: Mapping[str, Tensor]) -> bool:
     """Tell whether a tensor of an ONNX graph has a scale beside it."""
-    stems = {tensor.name.removesuffix(end) for end in (*_QUANTIZED_ENDINGS, "_Q4", "_Q8")}
+    stems = {tensor.name.removesuffix(end) for end in _QUANTIZED_ENDINGS}
     return any(f"{stem}{end}" in names for stem in stems for end in ("_scale", "_scales"))
 
 

@@ -6,7 +6,7 @@ looked at for NaN and infinity, which takes a pass over the weights.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -30,6 +30,7 @@ FACT_OF_PROBLEM = {
 }
 """The fact that holds each kind of problem."""
 
+_MOST_ALIKE = 3
 _MOST_EVIDENCE = 20
 _EXPONENT = {"F16": ("<u2", 0x7C00), "BF16": ("<u2", 0x7F80), "F32": ("<u4", 0x7F800000)}
 """Element types whose NaN and infinity are those with every bit of this mask set."""
@@ -42,7 +43,7 @@ def analyze(model: Model) -> Iterable[Fact]:
         found = [problem for problem in problems if problem.kind is kind]
         yield Fact(
             name,
-            frozenset(_what(problem) for problem in found),
+            frozenset(_told(found)),
             Basis.MEASURED,
             tuple(
                 Evidence(file=problem.file, offset=problem.offset, quote=problem.what)
@@ -74,6 +75,18 @@ def value_scan(progress: Progress | None = None) -> Analyzer:
         yield Fact("weights.nonfinite", total, Basis.MEASURED, tuple(places[:_MOST_EVIDENCE]), note)
 
     return analyze_values
+
+
+def _told(found: Sequence[Problem]) -> Iterator[str]:
+    """Say each problem; what is wrong with many files alike is said once."""
+    alike: dict[str, list[Problem]] = {}
+    for problem in found:
+        alike.setdefault(problem.what, []).append(problem)
+    for what, problems in alike.items():
+        if len(problems) > _MOST_ALIKE:
+            yield f"{problems[0].file} and {len(problems) - 1} more: {what}"
+        else:
+            yield from map(_what, problems)
 
 
 def _what(problem: Problem) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
-from steelyard.analyzers.card_document import Card, anchor, find_card
+from steelyard.analyzers.card_document import Card, anchor, find_card, spacy_meta
 from steelyard.analyzers.license_names import Stated, read_license
 from steelyard.analyzers.quoting import clean
 from steelyard.checkpoints.documents import JsonValue
@@ -103,10 +103,10 @@ def _header_claims(model: Model) -> Iterator[Claim]:
 
 def _package_claims(model: Model) -> Iterator[Claim]:
     """Yield what the package around the weights states (Python, npm, spaCy)."""
-    for name in ("meta.json", "package.json"):
-        path = model.beside(str(anchor(model)), name)
-        document = model.json.get(path) if path is not None else None
-        text = _license_field(document)
+    package = model.beside(str(anchor(model)), "package.json")
+    spacy = spacy_meta(model)
+    for path in (spacy[0] if spacy else None, package):
+        text = _license_field(model.json.get(path) if path is not None else None)
         stated = read_license(text) if text is not None else None
         if stated is not None and text is not None:
             yield Claim(stated, (Evidence(file=path, field="license", quote=clean(text)),))
@@ -121,8 +121,7 @@ def distribution(model: Model) -> str | None:
     folders = [
         str(PurePosixPath(path).parent)
         for path in model.texts
-        if path.endswith(".dist-info/METADATA")
-        and PurePosixPath(path).parent.parent in above
+        if path.endswith(".dist-info/METADATA") and PurePosixPath(path).parent.parent in above
     ]
     return folders[0] if len(folders) == 1 else None
 

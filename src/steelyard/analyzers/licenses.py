@@ -12,8 +12,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 
-from steelyard.analyzers.card_document import anchor, find_card
-from steelyard.analyzers.license_claims import Claim, claims, distribution
+from steelyard.analyzers.card_document import anchor, find_card, root
+from steelyard.analyzers.license_claims import OTHER, Claim, claims, distribution
 from steelyard.analyzers.license_texts import Recognized, recognize
 from steelyard.analyzers.quoting import clean
 from steelyard.checkpoints.model import Model
@@ -67,7 +67,9 @@ def _recognized(model: Model) -> Mapping[str, Recognized]:
         text = model.texts[path]
         if text not in known:
             left -= len(text)
-            known[text] = recognize(text) if left >= 0 else Recognized(how="not looked at: too much")
+            known[text] = (
+                recognize(text) if left >= 0 else Recognized(how="not looked at: too much")
+            )
         results[path] = known[text]
     return results
 
@@ -99,30 +101,27 @@ def _effective(
     understood = [claim for claim in stated if claim.stated.known]
     if not ids:
         for claim in understood or stated:
-            yield claim.fact("license.effective")
+            if claim.stated.value != OTHER:
+                yield claim.fact("license.effective")
         return
-    measured = ids[0] if len(ids) == 1 else " AND ".join(ids)
+    clear = len(ids) == 1 and not unread
     names = [own for claim in understood for found in ids if (own := claim.stated.covering(found))]
-    if len(ids) == 1:
-        measured = names[0] if names else ids[0]
-        yield Fact("license.effective", measured, Basis.MEASURED, _places(governing))
+    measured = (names or ids)[0] if len(ids) == 1 else " AND ".join(ids)
+    if clear or not (names or unread):
+        note = "" if clear else "texts side by side"
+        yield Fact("license.effective", measured, Basis.MEASURED, _places(governing), note)
     for claim in understood:
         own = next((own for found in ids if (own := claim.stated.covering(found))), None)
-        if own is None and len(ids) > 1 and not unread:
-            note = "texts side by side, none of them the license that is stated"
-            yield Fact("license.effective", measured, Basis.MEASURED, _places(governing), note)
-        if own is not None and len(ids) == 1:
-            note = "" if own == claim.stated.value else f"one of {claim.stated.value}"
+        if own is not None and clear:
+            note = "" if measured == claim.stated.value else f"stated as {claim.stated.value}"
             yield claim.fact("license.effective", measured, note)
         else:
             yield claim.fact("license.effective")
 
 
-def _governing(
-    model: Model, texts: Mapping[str, Recognized], card_states: bool
-) -> Sequence[str]:
+def _governing(model: Model, texts: Mapping[str, Recognized], card_states: bool) -> Sequence[str]:
     """Choose the texts that govern the weights, from the nearest folder that has one."""
-    folders = [anchor(model).parent, PurePosixPath()]
+    folders = [anchor(model).parent, root(model)]
     package = distribution(model)
     if package is not None and not card_states:
         folders += [PurePosixPath(package), PurePosixPath(package) / "licenses"]

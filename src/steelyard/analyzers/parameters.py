@@ -45,10 +45,10 @@ def analyze(model: Model) -> Iterable[Fact]:
         return
     config, gguf = read_config(model), read_gguf(model)
     packing = _packing(model)
-    yield from _adapters(model, packing)
+    counted = count(main, packing)
+    yield from _adapters(model, counted, packing)
     if is_adapter(main) or not is_complete(main):
         return
-    counted = count(main, packing)
     yield from _label(main, counted)
     if counted.unknown or not counted.parameters:
         return
@@ -86,18 +86,18 @@ def _whole(value: JsonValue) -> int | None:
     return value if 0 < value <= 1024 else None
 
 
-def _adapters(model: Model, packing: Packing) -> Iterator[Fact]:
+def _adapters(model: Model, of_main: Count, packing: Packing) -> Iterator[Fact]:
+    """Count the adapter that is mixed with the main weights, or the first that lies beside."""
     for weights in model.weights:
-        alone = is_adapter(weights)
-        if not alone and weights is not model.main:
-            continue
-        counted = count(weights, packing)
-        parts = [*counted.adapter, *(counted.parameters if alone else ())]
-        if parts:
-            total = sum(part.parameters for part in parts)
-            evidence = (Evidence(file=weights.files[0]),)
-            yield Fact("model.parameters.adapter", total, Basis.MEASURED, evidence)
-            return
+        alone, is_main = is_adapter(weights), weights is model.main
+        if alone or is_main:
+            counted = of_main if is_main else count(weights, packing)
+            parts = [*counted.adapter, *(counted.parameters if alone else ())]
+            if parts:
+                total = sum(part.parameters for part in parts)
+                evidence = (Evidence(file=weights.files[0]),)
+                yield Fact("model.parameters.adapter", total, Basis.MEASURED, evidence)
+                return
 
 
 def _note(counted: Count) -> str:
@@ -111,7 +111,8 @@ def _note(counted: Count) -> str:
     told = [f"left out: {', '.join(notes)}"] if notes else []
     if counted.aliases:
         told.append(f"counted once under two names: {_example(counted.aliases)}")
-    further = sum(c.parameters for c in counted.parameters if _further(c, _mtp_layers(counted)))
+    layers = _mtp_layers(counted)
+    further = sum(c.parameters for c in counted.parameters if _further(c, layers))
     if further:
         told.append(f"{further:,} are in blocks that predict further tokens")
     return "; ".join(told)

@@ -26,7 +26,7 @@ _MOST_ENTRIES: Final = 20_000
 _BUSY_SECONDS: Final = 5.0
 _APPLICATION: Final = 0x53796C64
 _SCHEMA: Final = """
-    CREATE TABLE IF NOT EXISTS digests (
+    CREATE TABLE digests (
         path BLOB NOT NULL, kind TEXT NOT NULL, stamp TEXT NOT NULL, value BLOB NOT NULL,
         PRIMARY KEY (path, kind)
     )
@@ -158,13 +158,21 @@ class DigestCache:
 
 def _prepare(database: sqlite3.Connection) -> None:
     """Make the table in an empty file; refuse a database that is somebody else's."""
-    mark = database.execute("PRAGMA application_id").fetchone()[0]
-    tables = database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    if mark != _APPLICATION:
-        if tables:
-            raise sqlite3.OperationalError("not a digest cache")
-        database.execute(f"PRAGMA application_id = {_APPLICATION}")
+    if _is_ours(database):
+        return
+    # Another process may be doing the same: whoever holds the lock looks again.
+    database.execute("BEGIN IMMEDIATE")
+    if _is_ours(database):
+        return
+    if database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        raise sqlite3.OperationalError("not a digest cache")
+    database.execute(f"PRAGMA application_id = {_APPLICATION}")
     database.execute(_SCHEMA)
+
+
+def _is_ours(database: sqlite3.Connection) -> bool:
+    mark: int = database.execute("PRAGMA application_id").fetchone()[0]
+    return mark == _APPLICATION
 
 
 def _key(stamp: Stamp) -> bytes:

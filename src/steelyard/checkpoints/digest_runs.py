@@ -2,10 +2,10 @@
 
 Bytes are read into a few small buffers that are used again and again, and hashed while they are
 still in the processor's cache; so memory stays at a few megabytes for each worker whatever the
-size of the model. A memory map would be as fast, but reading one that another process shortens
-kills this one (SIGBUS), and a failing disk does the same; `preadv` answers with an error. What
-makes reading as fast as mapping is that the buffers lie on huge pages: measured on 4 GB, 0.97 of
-the mapped speed with them and 0.74 without (benchmarks/digests.py).
+size of the model. A memory map is the usual way to this speed, but reading one that another
+process shortens kills this one (SIGBUS), as does a failing disk; `preadv` answers with an error.
+What makes reading as fast as mapping is that the buffers lie on huge pages: of 4 GB in the page
+cache, the mapped speed with them, 0.74 of it without.
 """
 
 from __future__ import annotations
@@ -223,8 +223,9 @@ def _hash_both(run: Run, descriptor: int, spans: _Spans, watch: Watch) -> str:
             sha256.update(filled)
             free.put(buffer)
 
-    for _ in range(_RING):
-        free.put(make_buffer())
+    ring = make_buffer(_RING * BUFFER)
+    for start in range(0, _RING * BUFFER, BUFFER):
+        free.put(ring[start : start + BUFFER])
     thread = Thread(target=drain, name="sha256", daemon=True)
     thread.start()
     try:

@@ -21,7 +21,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Final
 
 from blake3 import blake3
@@ -34,10 +33,11 @@ from steelyard.checkpoints.naming import canonical_names, gguf_permutation
 from steelyard.checkpoints.tensors import DTYPE_BITS, PLAIN, Checkpoint, ProblemKind, Tensor
 from steelyard.facts import Basis
 from steelyard.progress import NoProgress, Progress
-from steelyard.sources.base import Source
+from steelyard.sources.base import Source, SourceFile
 
 SCHEME: Final = "1"
 """Version of the rules above; digests of another version are not taken from a cache."""
+_MOST_WORKERS: Final = 16
 _MOST_EXPANSION: Final = 16
 _EXPANSION_FREE: Final = 1 << 30
 _INCOMPLETE: Final = frozenset({ProblemKind.MISSING_SHARD, ProblemKind.UNREADABLE})
@@ -112,22 +112,22 @@ def digest(
         source: Where the files lie.
         checkpoint: The weights set.
         sha256: Compute the SHA-256 of each file in the same pass.
-        workers: Threads that read and hash; None for one a core.
+        workers: Threads that read and hash; None for one a core (at most 16).
         progress: Told of the bytes done.
         cache: Where digests of unchanged files are kept.
 
     Raises:
         SourceError: If a file cannot be read or changes while it is read.
     """
-    stated = {f.path: f.sha256 for f in source.files if f.sha256 and f.path in checkpoint.files}
+    names = sorted({*checkpoint.files, *(tensor.file for tensor in checkpoint.tensors)})
+    listed = {file.path: file for file in source.files if file.path in names}
+    stated = {name: file.sha256 for name, file in listed.items() if file.sha256}
     declared = {name: FileDigest(sha, Basis.DECLARED) for name, sha in stated.items()}
-    paths = {name: source.local_path(name) for name in checkpoint.files}
-    local = {name: path for name, path in paths.items() if path is not None}
-    if len(local) < len(paths):
+    if any(source.local_path(name) is None for name in listed):
         return Digests(None, (), declared, ("identity unknown: remote weights are not downloaded",))
     asks = [_ask(checkpoint, tensor) for tensor in checkpoint.tensors]
-    trouble = _incomplete(checkpoint) or _beyond_reason(asks, source, local)
-    plans = _plan(source, local, () if trouble else asks)
+    trouble = _incomplete(checkpoint, names, listed) or _beyond_reason(asks, listed)
+    plans = _plan(source, listed, () if trouble else asks)
     notes = [trouble] if trouble else []
     if cache is not None:
         for plan in plans:
@@ -148,8 +148,9 @@ def digest(
 
 
 def _cores() -> int:
-    """Count the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Count the cores that this process may use, up to where memory becomes the limit."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return min(len(affinity(0)) if affinity else os.cpu_count() or 1, _MOST_WORKERS)
 
 
 def _disagreements(stated: Mapping[str, str], measured: Mapping[str, FileDigest]) -> Iterator[str]:
@@ -219,17 +220,23 @@ def _ask(checkpoint: Checkpoint, tensor: Tensor) -> Ask:
     return Ask(tensor.file, Span(tensor.offset, tensor.nbytes, _widen(tensor), swap))
 
 
-def _plan(source: Source, local: Mapping[str, Path], asks: Sequence[Ask]) -> list[FilePlan]:
-    """Gather what is asked of each file."""
-    wanted: dict[str, dict[Ask, None]] = {name: {} for name in local}
+def _plan(source: Source, listed: Mapping[str, SourceFile], asks: Sequence[Ask]) -> list[FilePlan]:
+    """Gather what is asked of each file, and note how the file is now."""
+    wanted: dict[str, dict[Ask, None]] = {name: {} for name in listed}
     for ask in asks:
         if ask.nbytes:
             wanted[ask.file][ask] = None
-    sizes = {file.path: file.size for file in source.files}
-    plans = [FilePlan(name, stamp_of(name, local[name]), tuple(wanted[name])) for name in local]
-    for plan in plans:
-        if plan.stamp.size != sizes[plan.name]:
-            raise changed(plan.name)
+    plans = []
+    for name, file in listed.items():
+        path = source.local_path(name)
+        if path is None:
+            raise changed(name)
+        stamp = stamp_of(name, path)
+        # Opening makes sure that this is still the file whose headers were read.
+        with source.open(name) as reader:
+            if reader.size != stamp.size or stamp.size != file.size:
+                raise changed(name)
+        plans.append(FilePlan(name, stamp, tuple(wanted[name])))
     return plans
 
 
@@ -250,15 +257,19 @@ def _remember(plan: FilePlan, cache: DigestCache) -> None:
         cache.put(plan.stamp, "sha256", bytes.fromhex(plan.sha256))
 
 
-def _beyond_reason(asks: Sequence[Ask], source: Source, local: Mapping[str, Path]) -> str:
+def _beyond_reason(asks: Sequence[Ask], listed: Mapping[str, SourceFile]) -> str:
     """Refuse tensors that claim far more bytes, by overlap or compression, than files hold."""
     claimed = sum(ask.nbytes for ask in set(asks))
-    stored = sum(file.size for file in source.files if file.path in local)
+    stored = sum(file.size for file in listed.values())
     if claimed <= stored * _MOST_EXPANSION + _EXPANSION_FREE:
         return ""
     return f"identity unknown: tensors claim {claimed} bytes of files that hold {stored}"
 
 
-def _incomplete(checkpoint: Checkpoint) -> str:
-    lost = [problem for problem in checkpoint.problems if problem.kind in _INCOMPLETE]
-    return f"identity unknown: the weights are incomplete: {lost[0].what}" if lost else ""
+def _incomplete(
+    checkpoint: Checkpoint, names: Sequence[str], listed: Mapping[str, SourceFile]
+) -> str:
+    """Say what is missing; empty when nothing is."""
+    lost = [problem.what for problem in checkpoint.problems if problem.kind in _INCOMPLETE]
+    lost += [f"{name} is not there" for name in names if name not in listed]
+    return f"identity unknown: the weights are incomplete: {lost[0]}" if lost else ""

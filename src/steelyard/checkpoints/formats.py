@@ -6,6 +6,7 @@ suffix narrows the choice and the reader refuses what does not fit.
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from pathlib import PurePosixPath
 
@@ -42,7 +43,7 @@ UNREAD_MAGIC = {
     b"\xfd7zXZ\x00": "xz",
     b"(\xb5/\xfd": "Zstandard",
     b"Rar!": "RAR",
-    b"\x84\xa5nodes": "thinc's message pack (spaCy)",
+    b"\x84\xa5nodes": "spaCy",
 }
 """First bytes of formats that hold weights but are not read, and their names."""
 
@@ -53,13 +54,14 @@ _WEIGHT_SUFFIXES = _PICKLE_SUFFIXES | {
 }  # fmt: skip
 _WEIGHT_NAMES = frozenset({"model"})
 """Whole names: each component of a spaCy pipeline keeps its weights in such a file."""
+_TENSORFLOW_JS = re.compile(r"group\d+-shard\d+of\d+(\.|$)")
 _NOT_WEIGHTS = frozenset({"tokenizer.model", "spiece.model", "sentencepiece.bpe.model"})
 
 
 def named_like_weights(path: str) -> bool:
     """Tell whether a file's name is one that weights usually have."""
     name = PurePosixPath(path)
-    if name.name in _WEIGHT_NAMES:
+    if name.name in _WEIGHT_NAMES or _is_tensorflow_js(path):
         return True
     return name.suffix.lower() in _WEIGHT_SUFFIXES and name.name.lower() not in _NOT_WEIGHTS
 
@@ -76,7 +78,7 @@ def identify(head: bytes, size: int, path: str) -> Format | None:
         return Format.ZIP
     if head.startswith(b"\x93NUMPY"):
         return Format.NPY
-    if unread_name(head) is not None:
+    if _unread_by_bytes(head) is not None:
         return Format.UNREAD
     if suffix == ".safetensors" or _is_safetensors(head, size):
         return Format.SAFETENSORS
@@ -88,14 +90,23 @@ def identify(head: bytes, size: int, path: str) -> Format | None:
         return Format.PICKLE
     if looks_like_onnx(head) and suffix not in _PICKLE_SUFFIXES:
         return Format.ONNX
-    return None
+    return Format.UNREAD if _is_tensorflow_js(path) else None
 
 
-def unread_name(head: bytes) -> str | None:
-    """Name the format that starts like this, if it is one that is known but not read."""
+def unread_name(head: bytes, path: str) -> str | None:
+    """Name the format of a file, if it is one that is known but not read."""
+    return _unread_by_bytes(head) or ("TensorFlow.js" if _is_tensorflow_js(path) else None)
+
+
+def _unread_by_bytes(head: bytes) -> str | None:
     if _is_ctranslate2(head):
         return "CTranslate2"
     return next((name for magic, name in UNREAD_MAGIC.items() if head.startswith(magic)), None)
+
+
+def _is_tensorflow_js(path: str) -> bool:
+    """Tell the shards that TensorFlow.js's converter writes: raw numbers, known by their names."""
+    return _TENSORFLOW_JS.match(PurePosixPath(path).name) is not None
 
 
 def _is_ctranslate2(head: bytes) -> bool:

@@ -38,6 +38,7 @@ JSON_DOCUMENTS = frozenset(
         "package.json",
         "params.json",
         "preprocessor_config.json",
+        "quantize_config.json",
         "tokenizer_config.json",
     }
 )
@@ -118,12 +119,9 @@ def _read(
         case Format.ZIP:
             return _read_zip(reader, limits)
         case Format.UNREAD:
-            raise Unsupported(f"{unread_name(head)} is not read", why="no reader for this format")
+            raise Unsupported(f"{unread_name(head, reader.name)} is not read")
         case None:
-            raise Unsupported(
-                "the file is named like weights, but is of no format that is read",
-                why=f"it starts with {head[:8].hex(' ')}",
-            )
+            raise Unsupported("the format is not known", why=f"it starts with {head[:8].hex(' ')}")
 
 
 def _read_zip(reader: ByteReader, limits: Limits) -> Checkpoint:

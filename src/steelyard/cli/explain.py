@@ -65,7 +65,8 @@ def command(name: str) -> None:
         users = [rule.id for pack in packs for rule in pack.rules if name in _names(rule)]
         click.echo("\n".join(_fact(vocabulary()[name], users)))
     else:
-        near = difflib.get_close_matches(name, [*rules, *vocabulary(), *_TOPICS], n=3)
+        known = {each.lower(): each for each in (*rules, *vocabulary(), *_TOPICS)}
+        near = [known[each] for each in difflib.get_close_matches(name.lower(), known, n=3)]
         hint = f"; did you mean {' or '.join(near)}?" if near else ""
         raise click.UsageError(f"there is no rule, fact or topic named {name!r}{hint}")
 
@@ -112,7 +113,7 @@ def _names(rule: Rule) -> frozenset[str]:
 
 
 def _wrapped(label: str, text: str) -> Iterable[str]:
-    lines = textwrap.wrap(text, 78 - 14) or [""]
+    lines = textwrap.wrap(text, 78 - 14, break_on_hyphens=False) or [""]
     yield f"  {label:10}  {lines[0]}" if len(label) <= 10 else f"  {label}  {lines[0]}"
     for line in lines[1:]:
         yield f"{'':14}{line}"

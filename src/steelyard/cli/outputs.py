@@ -103,7 +103,7 @@ def write(report: Report, to: Sequence[Target]) -> None:
 
 def _print(text: str) -> None:
     try:
-        click.echo(text, nl=False, color=True)
+        click.echo(text.encode(), nl=False)
     except BrokenPipeError:
         # Whoever reads has seen enough; the exit code still tells what was found.
         close_stdout()

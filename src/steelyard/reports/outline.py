@@ -16,7 +16,6 @@ from steelyard.reports.text import (
     fact_text,
     places,
     plain,
-    short_digest,
     size,
     value_text,
 )
@@ -43,13 +42,10 @@ class Issue:
     rule: str
     message: str
     location: str
+    contradiction: bool = False
+    """Claims about one fact cannot all be true."""
     claims: tuple[Statement, ...] = ()
-    """The claims that contradict each other, when that is what is wrong."""
-
-    @property
-    def contradiction(self) -> bool:
-        """Tell whether claims contradict each other."""
-        return bool(self.claims)
+    """Those claims, unless the message has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,37 +112,47 @@ def _headline(report: Report) -> Iterable[str]:
     weights = book.value("weights.bytes")
     if isinstance(weights, int) and weights:
         yield f"{' '.join(str(part) for part in container if part)}, {size(weights)}"
-    identity = book.value("model.identity")
-    if isinstance(identity, str):
-        yield f"identity {short_digest(identity)}"
 
 
 def _issues(report: Report) -> Iterable[Issue]:
     torn = {found.name: found for found in report.contradictions}
-    shown: set[str] = set()
+    told: set[str] = set()
     for finding in report.failing:
-        claims: list[Statement] = []
-        for name in sorted(deciding(finding)):
-            if name in torn and name not in shown:
-                shown.add(name)
-                claims += _claims(torn[name])
+        names = sorted(deciding(finding) & torn.keys())
+        told.update(names)
+        torn_claims = [claim for name in names for claim in _claims(torn[name])]
+        told_already = all(claim.text in finding.message for claim in torn_claims)
         yield Issue(
-            finding.severity.value, finding.rule, plain(finding.message, 400), _spot(finding),
-            tuple(claims),
-        )  # fmt: skip
+            severity=finding.severity.value,
+            rule=finding.rule,
+            message=plain(finding.message, 400),
+            location=_spot(finding),
+            contradiction=bool(names),
+            claims=() if told_already else tuple(torn_claims),
+        )
     for name, found in torn.items():
-        if name not in shown and not _ignored(report, name):
-            message = f"the files contradict each other about {label_of(found)}"
-            yield Issue("warning", "", message, "", tuple(_claims(found)))
+        if name not in told and not _silenced(report, name):
+            message = f"The files contradict each other about {_words(name)}."
+            yield Issue(
+                "warning", "", message, "", contradiction=True, claims=tuple(_claims(found))
+            )
 
 
-def _ignored(report: Report, name: str) -> bool:
-    return any(name in deciding(item.finding) for item in report.ignored)
+def _silenced(report: Report, name: str) -> bool:
+    """Tell whether a contradiction is one that the user ignores, or that comes with one told.
+
+    What governs the weights is torn whenever the declarations are; that is told once.
+    """
+    ignored = any(name in deciding(item.finding) for item in report.ignored)
+    return ignored or (name == "license.effective" and "license.declared" in _torn(report))
 
 
-def label_of(found: Contradiction) -> str:
-    """Name what claims contradict each other about."""
-    return found.name.removeprefix("model.").replace("_", " ").replace(".", " ")
+def _torn(report: Report) -> frozenset[str]:
+    return frozenset(found.name for found in report.contradictions)
+
+
+def _words(name: str) -> str:
+    return name.removeprefix("model.").replace("_", " ").replace(".", " ")
 
 
 def _claims(found: Contradiction) -> list[Statement]:
@@ -176,6 +182,9 @@ def _statements(report: Report) -> Iterable[Statement]:
     yield from _from(book)
     yield from _license(book)
     yield from _loading(book)
+    identity = book.resolve("model.identity")
+    if identity is not None:
+        yield Statement("Identity", fact_text(identity), identity.basis.value)
 
 
 _SHAPE = (
@@ -198,7 +207,7 @@ def _shape(book: FactBook) -> Iterable[Statement]:
         parts.append(words.format(value_text(fact.value)))
         bases.add(fact.basis)
     if parts:
-        basis = " and ".join(item.value for item in Basis if item in bases)
+        basis = ", ".join(item.value for item in Basis if item in bases)
         yield Statement("Shape", ", ".join(parts), basis)
 
 

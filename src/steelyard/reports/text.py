@@ -71,12 +71,6 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
-def short_digest(digest: str) -> str:
-    """Shorten `b3:<64 hex>` to its first and last four digits."""
-    algorithm, _, value = digest.partition(":")
-    return f"{algorithm}:{value[:8]}…{value[-4:]}" if len(value) > 16 else digest
-
-
 def place(evidence: Evidence) -> str:
     """Write where a fact comes from."""
     return plain(evidence.place, 100)

@@ -5,8 +5,8 @@ where one alternative sufficed. An unknown answer names the fewest facts that, w
 values, would make the condition true: every open part of an `and`, the cheapest open branch of
 an `or`. (The choice is made branch by branch; facts that branches share are not weighed.)
 
-Learning more never flips a definite answer, except through `known` and `contradicted`, which ask
-about knowledge itself.
+Learning more never flips a definite answer, except through `known`, `measured` and `contradicted`,
+which ask about knowledge itself.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
 
-from steelyard.facts import FactBook, Interval, Truth, Value, disjoin, negate
+from steelyard.facts import Basis, FactBook, Interval, Truth, Value, disjoin, negate
 from steelyard.rules.expression import Expression
 from steelyard.rules.tree import (
     Arithmetic,
@@ -143,6 +143,9 @@ def _asked(function: str, name: str, book: FactBook) -> Truth:
     match function:
         case "known":
             return name in book
+        case "measured":
+            fact = book.resolve(name)
+            return fact is not None and fact.basis is Basis.MEASURED
         case "contradicted":
             return book.contradiction(name) is not None
         case _:

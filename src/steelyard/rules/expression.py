@@ -6,8 +6,9 @@ a scanner that knows only the few tokens below, bounds on length, depth and size
 the node types that may occur. Nothing is ever evaluated by Python.
 
 Syntax: `and or not`, `== != < <= > >= in`, chains of them, names of facts, numbers, texts, `True`,
-`False`, `{...}`, `+ - * /` on amounts, and `known(name)`, `contradicted(name)`, `empty(name)`,
-`count(name)`, `date("2026-08-02")`. On sets `<=` means "is part of".
+`False`, `{...}`, `+ - * /` on amounts, and `known(name)`, `measured(name)`,
+`contradicted(name)`, `empty(name)`, `count(name)`, `date("2026-08-02")`. On sets `<=` means
+"is part of".
 """
 
 from __future__ import annotations

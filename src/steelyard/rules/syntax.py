@@ -30,7 +30,7 @@ _TOKEN: Final = re.compile(
 _NUMBER: Final = re.compile(r"[0-9]+(_[0-9]+)*(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?", re.ASCII)
 _DIGITS: Final = 40
 _NAME: Final = 120
-QUERIES: Final = ("known", "contradicted", "empty")
+QUERIES: Final = ("known", "measured", "contradicted", "empty")
 """Functions that answer yes or no about a fact."""
 FUNCTIONS: Final = (*QUERIES, "count", "date")
 """All functions."""

@@ -75,7 +75,7 @@ class Flag:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A question about what is known of a fact: `known`, `contradicted` or `empty`."""
+    """A question about what is known of a fact: `known`, `measured`, `contradicted`, `empty`."""
 
     function: str
     name: str
