@@ -46,7 +46,7 @@ lock)
     "$fresh/bin/python" -m pip --quiet install --editable '.[hub]' --group dev --group docs
     {
         echo '# Versions that are known to work together; written by: make lock'
-        "$fresh/bin/python" -m pip --disable-pip-version-check freeze --all --exclude-editable
+        "$fresh/bin/python" -m pip --disable-pip-version-check freeze --all --exclude setuptools --exclude-editable
     } >constraints.txt
     ;;
 *) fail "unknown: $what" ;;
