@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,8 @@ from steelyard.errors import (
 from steelyard.facts import Basis
 from steelyard.reports import json as json_report
 from steelyard.reports import markdown, terminal
-from steelyard.reports.report import Report
-from steelyard.rules import Finding, Severity, State
+from steelyard.reports.report import Report, deciding
+from steelyard.rules import Finding, Severity
 from steelyard.rules.ignores import Ignore
 from steelyard.sources import Network, open_source
 from tests.checkpoints.torch_files import OS_SYSTEM, Raw, legacy_file, torch_zip, weight
@@ -59,10 +59,6 @@ def weigh(source: Path | str, **options: Any) -> Report:
 
 def failing(report: Report) -> dict[str, Finding]:
     return {finding.rule: finding for finding in report.failing}
-
-
-def unmet(finding: Finding) -> Sequence[str]:
-    return [duty.id for duty in finding.duties if duty.state is State.UNMET]
 
 
 class TestFacts:
@@ -285,31 +281,29 @@ class TestMaliciousPickles:
         assert finding.location.file == "pytorch_model.bin"
         assert report.book.value("code.unsafe") is True
 
-    def test_a_command_leaves_no_trace(self, tmp_path: Path) -> None:
-        trace = tmp_path / "trace"
-        content = b"cposix\nsystem\n(S'touch " + bytes(trace) + b"'\ntR."
+    def test_a_command_leaves_no_trace(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        content = b"cposix\nsystem\n(S'touch trace'\ntR."
         report = weigh(model_folder(tmp_path / "tiny", weights={"pytorch_model.bin": content}))
         assert "INT001" in failing(report)
-        assert not trace.exists()
+        assert not (tmp_path / "trace").exists()
 
 
 class TestContradictions:
     def assert_first(self, report: Report, rule: str, name: str) -> None:
         """Check that a contradiction is found, and that people read of it before all else."""
-        assert rule in failing(report)
+        assert report.failing[0].rule == rule
         assert name in {found.name for found in report.contradictions}
-        first = report.failing[0]
         shown = terminal.render(report)
-        assert "CONTRADICTION" in shown
-        same = [f for f in report.failing if f.severity is first.severity]
-        assert first.rule == rule or failing(report)[rule].severity is not first.severity, same
-        assert shown.index("CONTRADICTION") < shown.index("License ")
+        assert shown.index("CONTRADICTION") < shown.index(rule)
+        assert all(shown.index(rule) < shown.index(each) for each in [*failing(report)][1:])
 
     def test_the_license_text_is_another(self, tmp_path: Path) -> None:
         card = CARD.replace("license: mit", "license: apache-2.0")
         report = weigh(model_folder(tmp_path / "tiny", card=card))
         self.assert_first(report, "LIC002", "license.effective")
-        assert report.failing[0].rule == "LIC002"
         assert report.fails(Severity.ERROR)
 
     def test_the_configuration_has_more_layers(self, tmp_path: Path) -> None:
@@ -320,15 +314,12 @@ class TestContradictions:
         values = {claim.value for claim in report.book.claims(name)}
         assert values == {2, 3}
         assert report.failing[0].severity is Severity.ERROR
-        assert name in {n for n in report.failing[0].because} | {
-            n for duty in report.failing[0].duties for n in duty.because
-        }
+        assert name in deciding(report.failing[0])
 
     def test_the_stated_size_is_not_the_counted_one(self, tmp_path: Path) -> None:
         card = CARD.replace("A model for tests", "A 7B parameters model for tests")
         report = weigh(model_folder(tmp_path / "tiny", card=card))
         self.assert_first(report, "CON001", "model.parameters.total")
-        assert report.failing[0].rule == "CON001"
 
     def test_one_agreed_statement_is_none(self, tmp_path: Path) -> None:
         assert weigh(model_folder(tmp_path / "tiny")).contradictions == ()

@@ -20,9 +20,12 @@ if ! "$python" -c 'import ensurepip' 2>/dev/null; then
     echo "python3-venv is missing; installing it"
     sudo=''
     [ "$(id -u)" = 0 ] || sudo=sudo
-    $sudo apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive $sudo apt-get install -qq -y --no-install-recommends \
-        python3-venv ca-certificates >/dev/null
+    log=$(mktemp)
+    { $sudo apt-get update &&
+        $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
+            python3-venv ca-certificates; } >"$log" 2>&1 ||
+        { cat "$log" >&2 && fail "python3-venv could not be installed"; }
+    rm -f "$log"
 fi
 
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"

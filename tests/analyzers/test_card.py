@@ -277,8 +277,10 @@ def test_good_fields(matter: str) -> None:
             },
         ),
         (
-            "model-index: [{name: x, results: [{task: {type: t}, dataset: {type: d, name: n},"
-            " metrics: [{type: m}], source: {name: s}}]}]",
+            (
+                "model-index: [{name: x, results: [{task: {type: t}, "
+                "dataset: {type: d, name: n}, metrics: [{type: m}], source: {name: s}}]}]"
+            ),
             {
                 "model-index.0.results.0.metrics.0.value",
                 "model-index.0.results.0.source.url",

@@ -19,7 +19,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 MINILM = {"model.layers": 6, "model.hidden_size": 384, "model.vocabulary_size": 30_522}
-LLAMA_4 = "LicenseRef-scancode-llama-4-license-2025"
+LLAMA_4 = frozenset(
+    {"LicenseRef-scancode-llama-4-cla-2025", "LicenseRef-scancode-llama-4-license-2025"}
+)
+"""The community license, and the use policy that it refers to."""
 GEMMA = "LicenseRef-scancode-gemma-tou-2025-03-24"
 NO_CARD = {"DOC001": "error"}
 NO_LICENSE = {"LIC001": "error"}
@@ -138,7 +141,7 @@ ENCODERS = (
         detected=frozenset({"MIT"}),
         license="Apache-2.0",
         findings={"LIC016": "error", "DOC006": "error"} | THIN_CARD,
-        contradictions=frozenset({"license.declared"}),
+        contradictions=frozenset({"license.declared", "license.effective"}),
     ),
     Real(
         "all-minilm-l6-v2",
@@ -308,7 +311,6 @@ OTHERS = (
     Real(
         "profanity-check",
         format="pytorch",
-        others=1,
         declared=frozenset({"MIT"}),
         detected=frozenset({"MIT"}),
         license="MIT",
@@ -348,7 +350,7 @@ OTHERS = (
     ),
     Real(
         "prompt-guard-wrapper",
-        detected=frozenset({LLAMA_4, "MIT"}),
+        detected=LLAMA_4 | {"MIT"},
         unsafe=None,
     ),
 )

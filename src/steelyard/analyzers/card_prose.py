@@ -61,7 +61,12 @@ _OUT_OF_SCOPE = re.compile(
     r"|\bprohibited uses?\b|\bnot be used (?:for|to|in|as)\b",
     re.IGNORECASE,
 )
-_LIMITATIONS = re.compile(r"\blimitations\b(?! under the license)", re.IGNORECASE)
+_LIMITATIONS = re.compile(
+    r"\b(?:has|have|had|these|those|following|known|several|some|its|their|important|main|certain"
+    r"|same|other|inherent) limitations\b(?! under)|\blimitations(?:\*\*|__)?(?:\*\*|__)?"
+    r"(?: of (?:the|this|our) model|:| include| are\b)",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -212,15 +212,17 @@ def _add(section: Section, number: int, text: str, in_code: bool) -> None:
         return
     if not text.strip():
         return
+    start = text[:2000].lower()
+    if any(phrase in start for phrase in load("card_template")["boilerplate"]):
+        section.has_placeholder = section.has_placeholder or bool(_placeholder().search(start))
+        return
     section.prose.append((number, text))
     if section.has_content:
         return
-    lowered = _TEMPLATE.sub(" ", _OPTIONAL.sub(" ", text[:2000])).lower()
+    lowered = _TEMPLATE.sub(" ", _OPTIONAL.sub(" ", start))
     rest = _placeholder().sub(" ", lowered)
-    if rest != lowered or lowered != text[:2000].lower():
+    if rest != start:
         section.has_placeholder = True
-    if any(phrase in lowered for phrase in load("card_template")["boilerplate"]):
-        return
     rest = _LINK.sub(r"\1", _TAG.sub("", rest))
     letters = "".join(_WORD.findall(_LABEL.sub("", rest, count=1)))
     if len(letters) >= _FEWEST_LETTERS or "![" in text or "<img" in lowered:

@@ -86,13 +86,14 @@ def outline(report: Report) -> Outline:
 
 
 def title(report: Report) -> str:
-    """Name the model: as its files do, else as its source does."""
-    name = report.book.value("model.name")
+    """Name the model as its source does, and as its own files do where that says more."""
     spec = plain(report.source.spec.rstrip("/"), 120)
-    own = spec.rsplit("/", 1)[-1] or spec
-    if isinstance(name, str) and plain(name) and plain(name).lower() not in spec.lower():
-        return f"{plain(name, 80)}, in {own}"
-    return spec.removeprefix("hf://") if spec.startswith("hf://") else own
+    own = spec.removeprefix("hf://") if spec.startswith("hf://") else spec.rsplit("/", 1)[-1]
+    own = own if own.strip(".") else spec
+    name = report.book.value("model.name")
+    if not isinstance(name, str) or plain(name).lower() in own.lower():
+        return own
+    return f"{plain(name, 80)}, in {own}"
 
 
 def _headline(report: Report) -> Iterable[str]:
