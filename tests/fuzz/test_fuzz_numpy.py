@@ -11,9 +11,10 @@ from steelyard.checkpoints.numpy_files import read_npy, read_npz
 from steelyard.checkpoints.tensors import Checkpoint
 from steelyard.errors import CheckpointError
 from steelyard.sources.memory import BytesReader
+from tests.fuzz.counts import fuzz_count
 from tests.fuzz.mutations import mutations
 
-COUNT = 300
+COUNT = fuzz_count(300)
 
 
 def plain_file(order: str = "C") -> bytes:

@@ -9,6 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 from steelyard.checkpoints.onnx import looks_like_onnx, read
 from steelyard.errors import CheckpointError
 from steelyard.sources.memory import BytesReader
+from tests.fuzz.counts import fuzz_count
 from tests.fuzz.mutations import mutations
 
 SIBLINGS = {"data/w.bin": 4096, "m.onnx": 1}
@@ -74,5 +75,5 @@ def survive(data: bytes) -> bool:
 @pytest.mark.parametrize("seed", range(4))
 def test_damaged_models(seed: int) -> None:
     assert survive(sample())
-    outcomes = [survive(data) for data in mutations(sample(), seed, 150)]
+    outcomes = [survive(data) for data in mutations(sample(), seed, fuzz_count(150))]
     assert {True, False} == set(outcomes)

@@ -10,9 +10,10 @@ import safetensors.numpy
 from steelyard.checkpoints.safetensors import read
 from steelyard.errors import CheckpointError
 from steelyard.sources.memory import BytesReader
+from tests.fuzz.counts import fuzz_count
 from tests.fuzz.mutations import mutations
 
-COUNT = 400
+COUNT = fuzz_count(400)
 
 
 def example() -> bytes:

@@ -9,13 +9,13 @@ measured.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
 
 from steelyard.analyzers import card_prose
 from steelyard.analyzers.card_document import Card, find_card, spacy_meta
 from steelyard.analyzers.card_fields import faults
-from steelyard.analyzers.card_prose import Found, Passage
+from steelyard.analyzers.card_prose import Found
 from steelyard.analyzers.card_results import FIELD, result_facts, results
 from steelyard.analyzers.card_sections import Outline, expected_sections, outline
 from steelyard.analyzers.declared_base import base_facts, listed
@@ -53,7 +53,7 @@ def analyze(model: Model) -> Iterable[Fact]:
         yield from _body(model, card, sketch)
     elif model.source.kind not in _SINGLE:
         yield Fact("card.present", False, Basis.MEASURED)
-        yield _contact(model, None, None)
+        yield _contact(model)
 
 
 def _front_matter(card: Card) -> Iterator[Fact]:
@@ -98,9 +98,9 @@ def _modalities(card: Card) -> Iterator[Fact]:
 
 def _body(model: Model, card: Card, sketch: Outline) -> Iterator[Fact]:
     found = card_prose.passages(sketch.prose())
-    contact = _contact(model, card, found)
-    yield contact
     filled = sketch.filled()
+    contact = _contact(model, card, card_prose.contact(found), filled.get("model_card_contact"))
+    yield contact
     said = {"model_card_contact": bool(contact.value)}
     for name, section, sentence in (
         ("card.out_of_scope", "out_of_scope_use", card_prose.out_of_scope),
@@ -155,17 +155,27 @@ def _at(card: Card, found: Found | None) -> tuple[Evidence, ...]:
     return (Evidence(file=card.path, line=found.line, quote=found.quote),)
 
 
-def _contact(model: Model, card: Card | None, found: Sequence[Passage] | None) -> Fact:
-    """Tell whether the card, or a security policy beside it, says how to reach the publisher."""
+def _contact(
+    model: Model,
+    card: Card | None = None,
+    said: Found | None = None,
+    section: int | None = None,
+) -> Fact:
+    """Tell whether the card, or a security policy beside it, says how to reach the publisher.
+
+    Args:
+        model: The model.
+        card: Its card.
+        said: Words of the card that name a way.
+        section: Line of a section of the card about it.
+    """
     for path, text in sorted(model.texts.items()):
         if _SECURITY.fullmatch(PurePosixPath(path).name) and text.strip():
             return Fact("card.contact", True, Basis.MEASURED, (Evidence(file=path),))
-    if card is None or found is None:
+    if card is None:
         return Fact("card.contact", False, Basis.MEASURED)
-    said = card_prose.contact(found)
-    filled = outline(card).filled() if said is None else {}
-    if "model_card_contact" in filled:
-        said = Found(filled["model_card_contact"], "contact section")
+    if said is None and section is not None:
+        said = Found(section, "contact section")
     return Fact("card.contact", said is not None, Basis.MEASURED, _at(card, said))
 
 

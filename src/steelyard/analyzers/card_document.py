@@ -20,8 +20,8 @@ from steelyard.facts import Evidence
 _NAMES = re.compile(
     r"(readme|model[-_ ]?card)([._-][a-z]{2,12})?(?:\.(?:md|markdown|rst|txt))?", re.IGNORECASE
 )
-_LONGEST = 1_000_000
-_MOST_LINES = 50_000
+_LONGEST = 400_000
+_MOST_LINES = 20_000
 _FENCE = re.compile(r"---[ \t]*")
 _FIELD = re.compile(r"""["']?([A-Za-z0-9_.-]{1,100})["']?[ \t]*:(?:\s|$)""")
 

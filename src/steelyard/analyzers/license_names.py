@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _LONGEST = 300
 _IGNORED = frozenset({"the", "license", "licence", "licensed", "under", "version"})
-_WORDS = re.compile(r"[a-z0-9.+]+")
+_WORDS = re.compile(r"[^\W_][^\W_.+]*(?:[.+]+[^\W_]+)*\+*")
 _ADDRESS = re.compile(r"\(?https?://\S*")
 _NO_SLUG = re.compile(r"[^A-Za-z0-9.]+")
 _SUFFIXES = ("-only", "-or-later")
@@ -62,7 +62,7 @@ def read_license(text: str) -> Stated | None:
     if not text or key in _empty():
         return None
     if not key:
-        return Stated(text)  # an address alone
+        return Stated(text) if "://" in text else None
     known = _single(text)
     if known is not None:
         return known

@@ -78,6 +78,7 @@ class ByteReader(Protocol):
 
     def __enter__(self) -> Self:
         """Return itself."""
+        return self
 
     def __exit__(
         self,
@@ -86,6 +87,7 @@ class ByteReader(Protocol):
         trace: TracebackType | None,
     ) -> None:
         """Close."""
+        self.close()
 
 
 class Source(Protocol):

@@ -13,11 +13,9 @@ import os
 import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from steelyard.errors import AccessDenied, SourceError, SourceNotFound
-from steelyard.sources.base import SkippedFile, SourceFile
+from steelyard.sources.base import ByteReader, SkippedFile, SourceFile
 from steelyard.sources.hf_cache import (
     Snapshot,
     blob_sha256,
@@ -33,7 +31,7 @@ from steelyard.sources.walking import Entry, Listing, list_folder
 _OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 
 
-class LocalReader:
+class LocalReader(ByteReader):
     """Read ranges of one file on disk. Not thread-safe; open one for each thread."""
 
     def __init__(self, name: str, descriptor: int, size: int, tally: Tally) -> None:
@@ -119,19 +117,6 @@ class LocalReader:
             fix="wait until whatever writes it has finished, and run again",
             file=self.name,
         )
-
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close."""
-        self.close()
 
 
 class LocalSource:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Self
-
 from steelyard.errors import Truncated
+from steelyard.sources.base import ByteReader
 
 
 def check_range(name: str, size: int, offset: int, length: int) -> None:
@@ -24,7 +22,7 @@ def check_range(name: str, size: int, offset: int, length: int) -> None:
         )
 
 
-class BytesReader:
+class BytesReader(ByteReader):
     """Read ranges of a `bytes` object."""
 
     def __init__(self, name: str, data: bytes) -> None:
@@ -44,16 +42,3 @@ class BytesReader:
 
     def close(self) -> None:
         """Do nothing: the bytes belong to the caller."""
-
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close."""
-        self.close()

@@ -12,12 +12,11 @@ import re
 from collections import OrderedDict
 from dataclasses import dataclass
 from threading import Lock
-from types import TracebackType
-from typing import Self
 
 import httpx
 
 from steelyard.errors import SourceError
+from steelyard.sources.base import ByteReader
 from steelyard.sources.memory import check_range
 from steelyard.sources.web import Web, refusal
 
@@ -197,7 +196,7 @@ class RemoteFile:
         )
 
 
-class RangedReader:
+class RangedReader(ByteReader):
     """Read ranges of a `RemoteFile` through blocks. Not thread-safe; open one per thread."""
 
     def __init__(self, remote: RemoteFile, blocks: Blocks) -> None:
@@ -263,19 +262,6 @@ class RangedReader:
                 self._blocks.put(self.name, index, block)
                 found[index] = block
         return [found[index] or b"" for index in range(first, last + 1)]
-
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close."""
-        self.close()
 
 
 def content_range(response: httpx.Response) -> tuple[int, int, int | None]:
