@@ -27,7 +27,7 @@ from steelyard.checkpoints.opening import read_model
 from steelyard.errors import SourceNotFound
 from steelyard.facts import Basis, FactBook, Value
 from steelyard.progress import NoProgress, Progress
-from steelyard.reports.report import FileInfo, PackInfo, Report, SourceInfo
+from steelyard.reports.report import FileInfo, PackInfo, Report, SourceInfo, TensorInfo
 from steelyard.rules import Pack, evaluate, load_packs
 from steelyard.rules.ignores import Ignore, apply_ignores
 from steelyard.sources import Network, Source, open_source
@@ -53,6 +53,8 @@ class Options:
     """Compute the identity and the SHA-256 of the weights files (reads every byte)."""
     scan_values: bool = False
     """Look for NaN and infinity (reads every byte)."""
+    tensors: bool = False
+    """List every tensor of the main weights in the report."""
     facts: Mapping[str, Value] = field(default_factory=dict)
     """What the user states, by name of the vocabulary."""
     ignores: Sequence[Ignore] = ()
@@ -118,6 +120,7 @@ def _audit(source: Source, as_of: date, options: Options) -> Report:
         ignored=ignored,
         notices=(*(digests.notes if digests else ()), *notices),
         files=tuple(_file_infos(model, digests)),
+        tensors=tuple(_tensor_infos(model, digests)) if options.tensors else (),
     )
 
 
@@ -125,6 +128,13 @@ def _pack_info(pack: Pack) -> PackInfo:
     return PackInfo(
         pack.id, pack.title, len(pack.rules), max(r.reviewed for r in pack.rules), pack.digest
     )
+
+
+def _tensor_infos(model: Model, digests: Digests | None) -> Iterable[TensorInfo]:
+    """Yield the tensors of the main weights set, with their digest where it is known."""
+    known = {item.name: item.text for item in digests.tensors} if digests else {}
+    for tensor in model.main.tensors if model.main else ():
+        yield TensorInfo(tensor, known.get(tensor.name))
 
 
 def _file_infos(model: Model, digests: Digests | None) -> Iterable[FileInfo]:

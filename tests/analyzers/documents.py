@@ -15,7 +15,7 @@ SHARED = Path(__file__).parents[3] / "shared" / "data"
 """Real cards and license texts, where the developer has them; never part of the project."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Listing:
     """A source that lists files and opens none."""
 
@@ -47,7 +47,7 @@ def model(
 ) -> Model:
     """Make a model of documents and, unless `weights` is None, one tiny weights set."""
     texts, json = texts or {}, json or {}
-    sets = ()
+    sets: tuple[Checkpoint, ...] = ()
     if weights is not None:
         form = weights.rpartition(".")[2]
         tensor = Tensor("weight", "F32", (1,), "plain", weights, 0, 4)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from steelyard.analyzers import card
 from steelyard.checkpoints.documents import JsonValue
 from steelyard.checkpoints.model import Model
+from steelyard.checkpoints.tensors import MetadataValue
 from steelyard.facts import Basis, Evidence, Fact, FactBook, Interval
 from steelyard.knowledge import load
 from tests.analyzers.documents import SHARED, carded, front, model
@@ -649,7 +650,7 @@ class TestBase:
         assert self.bases(model(json={"adapter_config.json": settings})) is None
 
     def test_from_a_gguf_header(self) -> None:
-        metadata = {
+        metadata: dict[str, MetadataValue] = {
             "general.base_model.count": 3,
             "general.base_model.0.repo_url": "https://huggingface.co/org/a",
             "general.base_model.1.name": "Some Model",

@@ -7,10 +7,8 @@ are remote, or a shard is missing) no fact is given, and the notes of `measure` 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
-from steelyard.analyzers.base import Analyzer
 from steelyard.checkpoints.digest_cache import DigestCache
 from steelyard.checkpoints.digests import Digests, digest
 from steelyard.checkpoints.model import Model
@@ -56,59 +54,3 @@ def identity_facts(model: Model, digests: Digests | None) -> Iterator[Fact]:
         evidence.append(Evidence(file=name, digest=f"sha256:{sha256}" if sha256 else None))
     note = "; ".join(digests.notes)
     yield Fact("model.identity", digests.root, Basis.MEASURED, tuple(evidence), note)
-
-
-def identity_analyzer(
-    *,
-    sha256: bool = True,
-    cache: DigestCache | None = None,
-    progress: Progress | None = None,
-    workers: int | None = None,
-) -> Analyzer:
-    """Return an analyzer that measures `model.identity`; the arguments are those of `measure`."""
-
-    def analyze(model: Model) -> Iterable[Fact]:
-        """Yield the identity of the main weights set, if it can be told."""
-        digests = measure(model, sha256=sha256, cache=cache, progress=progress, workers=workers)
-        return identity_facts(model, digests)
-
-    return analyze
-
-
-def digest_report(model: Model, digests: Digests, *, tensors: bool = False) -> dict[str, Any]:
-    """Return all digests as plain data for a JSON report.
-
-    Args:
-        model: The model that they were computed of.
-        digests: What `measure` returned.
-        tensors: Give the digest of each tensor, too.
-    """
-    names = model.main.files if model.main is not None else ()
-    sizes = {file.path: file.size for file in model.source.files}
-    report: dict[str, Any] = {
-        "identity": digests.root,
-        "files": [
-            {
-                "path": name,
-                "size": sizes.get(name),
-                "sha256": digests.files[name].sha256 if name in digests.files else None,
-                "sha256_basis": digests.files[name].basis.value if name in digests.files else None,
-            }
-            for name in names
-        ],
-        "notes": list(digests.notes),
-    }
-    if tensors:
-        report["tensors"] = [
-            {
-                "name": tensor.name,
-                "canonical": tensor.canonical,
-                "dtype": tensor.dtype,
-                "encoding": tensor.encoding,
-                "shape": list(tensor.shape),
-                "digest": tensor.text,
-                "tied": tensor.tied,
-            }
-            for tensor in digests.tensors
-        ]
-    return report

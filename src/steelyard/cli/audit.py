@@ -80,6 +80,7 @@ if TYPE_CHECKING:
     default=None,
     help="Compute the identity and file digests, which reads every byte.  [default: yes]",
 )
+@click.option("--tensors", is_flag=True, help="List every tensor in the JSON report.")
 @click.option(
     "--scan-values", is_flag=True, default=None, help="Look at every element for NaN and infinity."
 )
@@ -87,7 +88,7 @@ if TYPE_CHECKING:
 @click.option("--no-cache", is_flag=True, help="Neither use nor fill the cache of digests.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no messages on stderr.")
 @click.pass_context
-def command(ctx: click.Context, /, source: str, **given: Any) -> None:  # fmt: skip
+def command(ctx: click.Context, /, source: str, **given: Any) -> None:
     """Weigh a model: what it is, and where its files disagree.
 
     SOURCE is a folder, a file, an https:// address, or hf://org/name[@revision][/file]. Only
@@ -160,6 +161,7 @@ def _options(
         cache = DigestCache(Path(settings.cache_dir) / "digests.sqlite")
     return Options(
         digest=settings.digest,
+        tensors=given["tensors"],
         scan_values=settings.scan_values,
         facts=_facts(settings, given["stated"]),
         ignores=[] if given["no_ignores"] else ignores,

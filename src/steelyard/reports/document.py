@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from steelyard.facts import Contradiction, Evidence, Fact, Interval, Value, term
-from steelyard.reports.report import Question, Report
+from steelyard.reports.report import Question, Report, TensorInfo
 from steelyard.rules import Finding, Severity, Verdict
 from steelyard.rules.ignores import IgnoredFinding
 
@@ -141,6 +141,19 @@ class FileDocument(_Document):
     sha256_basis: Literal["measured", "declared"] | None = None
 
 
+class TensorDocument(_Document):
+    """One tensor of the main weights set."""
+
+    name: str
+    dtype: str
+    encoding: str
+    shape: list[int]
+    file: str
+    offset: int | None = None
+    nbytes: int
+    digest: str | None = None
+
+
 class PackDocument(_Document):
     """A rule pack that was applied."""
 
@@ -193,6 +206,9 @@ class ReportDocument(_Document):
     ignored: list[IgnoredDocument]
     undetermined: list[UndeterminedDocument]
     files: list[FileDocument]
+    tensors: Annotated[list[TensorDocument] | None, Field(description="Only with --tensors.")] = (
+        None
+    )
     notices: list[str]
     summary: SummaryDocument
 
@@ -233,6 +249,7 @@ def document(report: Report) -> ReportDocument:
             )
             for file in report.files
         ],
+        tensors=[_tensor(info) for info in report.tensors] or None,
         notices=list(report.notices),
         summary=_summary(report),
     )
@@ -285,6 +302,20 @@ def _fact(fact: Fact, claims: tuple[Fact, ...]) -> FactDocument:
         evidence=[_evidence(e) for e in fact.evidence],
         note=fact.note or None,
         claims=[_claim(claim) for claim in claims],
+    )
+
+
+def _tensor(info: TensorInfo) -> TensorDocument:
+    tensor = info.tensor
+    return TensorDocument(
+        name=tensor.name,
+        dtype=tensor.dtype,
+        encoding=tensor.encoding,
+        shape=list(tensor.shape),
+        file=tensor.file,
+        offset=tensor.offset,
+        nbytes=tensor.nbytes,
+        digest=info.digest,
     )
 
 

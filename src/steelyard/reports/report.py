@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
+from steelyard.checkpoints.tensors import Tensor
 from steelyard.facts import Contradiction, FactBook, Term, term
 from steelyard.rules import Finding, Severity, State
 from steelyard.rules.ignores import IgnoredFinding
@@ -36,6 +37,15 @@ class FileInfo:
     sha256: str | None = None
     sha256_basis: str | None = None
     """`measured`, or `declared` when the hub states it."""
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """One tensor of the main weights set."""
+
+    tensor: Tensor
+    digest: str | None = None
+    """`b3:` and 64 hex digits over its canonical bytes; None when not computed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +86,8 @@ class Report:
     notices: tuple[str, ...] = ()
     """What the reader should know about the audit itself."""
     files: tuple[FileInfo, ...] = ()
+    tensors: tuple[TensorInfo, ...] = ()
+    """The tensors of the main weights set, where they were asked for."""
 
     @property
     def failing(self) -> tuple[Finding, ...]:
