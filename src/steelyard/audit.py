@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from steelyard.analyzers import (
+    adapter,
     architecture,
     card,
     code,
@@ -37,6 +38,7 @@ ANALYZERS: Mapping[str, Analyzer] = {
     "stated": stated.analyze,
     "architecture": architecture.analyze,
     "parameters": parameters.analyze,
+    "adapter": adapter.analyze,
     "card": card.analyze,
     "licenses": licenses.analyze,
     "integrity": integrity.analyze,

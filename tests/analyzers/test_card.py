@@ -101,7 +101,7 @@ def test_an_ordinary_card() -> None:
         },
         "card.valid": True,
         "license.declared": "Apache-2.0",
-        "lineage.declared_base": {"acme/base-encoder"},
+        "lineage.base_hint": {"acme/base-encoder"},
     }
     assert evidence(book, "license.declared") == Evidence(
         file="README.md", line=3, field="license", quote="apache-2.0"
@@ -676,7 +676,9 @@ class TestBase:
     )
     def test_a_configuration_that_names_itself_or_nothing(self, value: JsonValue) -> None:
         named = {"config.json": {"_name_or_path": value}}
-        assert self.bases(model({"README.md": EMBEDDER}, json=named)) is None
+        book = ask(model({"README.md": EMBEDDER}, json=named))
+        assert "lineage.base_hint" not in book
+        assert "lineage.declared_base" not in book
 
 
 HOSTILE: dict[str, Callable[[], str]] = {

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 from tools.assets import AssetUnavailable, fetch, manifest
 
 UNTESTED = "NOT TESTED on a real model"
@@ -15,9 +14,9 @@ Assets = Callable[[str], Path]
 
 
 @pytest.fixture(scope="session")
-def _away() -> Iterator[dict[str, str]]:
+def _away() -> dict[str, str]:
     """Which registries were found to be away, so that each is waited for once."""
-    yield {}
+    return {}
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from tools.assets import manifest
 
 from steelyard.audit import Options, audit
 from steelyard.checkpoints.opening import read_model
@@ -15,7 +16,6 @@ from steelyard.rules import Severity
 from steelyard.sources import Network, open_source
 from tests.real.conftest import Assets
 from tests.real.expected import REAL_MODELS, Real
-from tools.assets import manifest
 
 pytestmark = pytest.mark.real
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 
+from steelyard.analyzers.adapter import settings_of
 from steelyard.analyzers.card_document import Card
 from steelyard.analyzers.card_fields import HUB_ID, texts
 from steelyard.analyzers.quoting import clean
@@ -43,7 +44,7 @@ def repository(text: str, *, alone: bool = False) -> str | None:
 
 
 def base_facts(model: Model, card: Card | None, own_name: str | None) -> Iterator[Fact]:
-    """Yield every base that is named, and how the model was made from it."""
+    """Yield every base that is named or hinted at, and how the model was made from it."""
     if card is not None:
         yield from _from_card(card)
     yield from _from_adapter(model, card)
@@ -73,15 +74,14 @@ def _where(card: Card, name: str) -> tuple[Evidence, ...]:
 
 
 def _from_adapter(model: Model, card: Card | None) -> Iterator[Fact]:
-    found = model.config("adapter_config.json")
+    found = settings_of(model)
     if found is None:
         return
     path, settings = found
-    value = settings.get("base_model_name_or_path")
-    name = repository(value, alone=True) if isinstance(value, str) else None
+    name = repository(settings.base_model_name_or_path or "", alone=True)
     if name is not None:
         yield _base([name], Evidence(file=path, field="base_model_name_or_path", quote=name))
-    if settings.get("peft_type") and not (card and "base_model_relation" in card.fields):
+    if settings.peft_type and not (card and "base_model_relation" in card.fields):
         where = (Evidence(file=path, field="peft_type"),)
         yield Fact("lineage.declared_relation", "adapter", Basis.DECLARED, where)
 
@@ -123,7 +123,7 @@ def _from_config(model: Model, own_name: str | None) -> Iterator[Fact]:
     if found is None or name is None or not own_name or _same(name, own_name, model):
         return
     where = Evidence(file=found[0], field="_name_or_path", quote=name)
-    yield _base([name], where, _FROM_CONFIG)
+    yield Fact("lineage.base_hint", frozenset({name}), Basis.DECLARED, (where,), _FROM_CONFIG)
 
 
 def _same(name: str, own_name: str, model: Model) -> bool:

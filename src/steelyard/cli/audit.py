@@ -94,7 +94,7 @@ def command(ctx: click.Context, /, source: str, **given: Any) -> None:
     SOURCE is a folder, a file, an https:// address, or hf://org/name[@revision][/file]. Only
     headers and documents are read, and for the digests every byte; nothing is ever run.
 
-    Every option is also a setting in steelyard.toml or [tool.steelyard] of pyproject.toml, and
+    Most options are also settings in steelyard.toml or [tool.steelyard] of pyproject.toml, and
     in the environment as STEELYARD_FAIL_ON and the like. See: steelyard config show
     """
     from steelyard.audit import audit

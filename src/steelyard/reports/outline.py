@@ -222,6 +222,10 @@ def _single(book: FactBook, heading: str, name: str) -> Iterable[Statement]:
 def _from(book: FactBook) -> Iterable[Statement]:
     base = book.resolve("lineage.declared_base")
     if base is None or not base.value:
+        hint = book.resolve("lineage.base_hint")
+        if hint is not None and hint.value:
+            text = f"most likely {fact_text(hint)}"
+            yield Statement("From", text, hint.basis.value, places(hint, 1))
         return
     relation = book.value("lineage.declared_relation")
     words = {"finetune": "fine-tune of", "quantized": "quantization of", "merge": "merge of",
