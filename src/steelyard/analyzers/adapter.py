@@ -20,7 +20,9 @@ def analyze(model: Model) -> Iterable[Fact]:
     if found is not None:
         path, settings = found
         try:
-            yield from _declared(path, read_config(dict(settings), path), "rank_pattern" in settings)
+            yield from _declared(
+                path, read_config(dict(settings), path), "rank_pattern" in settings
+            )
         except CheckpointError as error:
             yield Fact(
                 "integrity.documents.damaged",

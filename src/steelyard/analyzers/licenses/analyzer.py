@@ -12,9 +12,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 
-from steelyard.analyzers.card_document import anchor, find_card, root
-from steelyard.analyzers.license_claims import OTHER, Claim, claims, distribution
-from steelyard.analyzers.license_texts import Recognized, recognize
+from steelyard.analyzers.card.document import anchor, find_card, root
+from steelyard.analyzers.licenses.claims import OTHER, Claim, claims, distribution
+from steelyard.analyzers.licenses.texts import Recognized, recognize
 from steelyard.analyzers.quoting import clean
 from steelyard.checkpoints.model import Model
 from steelyard.facts import Basis, Evidence, Fact

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from steelyard.analyzers.card_document import Card
-from steelyard.analyzers.license_names import is_hub_license
+from steelyard.analyzers.card.document import Card
+from steelyard.analyzers.licenses.names import is_hub_license
 from steelyard.checkpoints.documents import JsonValue
 from steelyard.knowledge import load
 

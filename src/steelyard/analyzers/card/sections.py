@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from steelyard.analyzers.card_document import Card
+from steelyard.analyzers.card.document import Card
 from steelyard.knowledge import load
 
 _HEADING = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*))?")

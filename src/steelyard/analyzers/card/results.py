@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from steelyard.analyzers.card_document import Card
+from steelyard.analyzers.card.document import Card
 from steelyard.analyzers.quoting import clean
 from steelyard.checkpoints.documents import JsonValue
 from steelyard.facts import Basis, Evidence, Fact

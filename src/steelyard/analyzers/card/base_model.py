@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 
 from steelyard.analyzers.adapter import settings_of
-from steelyard.analyzers.card_document import Card
-from steelyard.analyzers.card_fields import HUB_ID, texts
+from steelyard.analyzers.card.document import Card
+from steelyard.analyzers.card.fields import HUB_ID, texts
 from steelyard.analyzers.quoting import clean
 from steelyard.checkpoints.documents import JsonValue
 from steelyard.checkpoints.model import Model

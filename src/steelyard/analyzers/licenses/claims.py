@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
-from steelyard.analyzers.card_document import Card, anchor, find_card, spacy_meta
-from steelyard.analyzers.license_names import Stated, read_license
+from steelyard.analyzers.card.document import Card, anchor, find_card, spacy_meta
+from steelyard.analyzers.licenses.names import Stated, read_license
 from steelyard.analyzers.quoting import clean
 from steelyard.checkpoints.documents import JsonValue
 from steelyard.checkpoints.model import Model

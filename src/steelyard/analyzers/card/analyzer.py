@@ -12,14 +12,14 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
 
-from steelyard.analyzers import card_prose
-from steelyard.analyzers.card_document import Card, find_card, spacy_meta
-from steelyard.analyzers.card_fields import faults
-from steelyard.analyzers.card_prose import Found
-from steelyard.analyzers.card_results import FIELD, result_facts, results
-from steelyard.analyzers.card_sections import Outline, expected_sections, outline
-from steelyard.analyzers.declared_base import base_facts, listed
-from steelyard.analyzers.license_claims import claims
+from steelyard.analyzers.card import prose as card_prose
+from steelyard.analyzers.card.base_model import base_facts, listed
+from steelyard.analyzers.card.document import Card, find_card, spacy_meta
+from steelyard.analyzers.card.fields import faults
+from steelyard.analyzers.card.prose import Found
+from steelyard.analyzers.card.results import FIELD, result_facts, results
+from steelyard.analyzers.card.sections import Outline, expected_sections, outline
+from steelyard.analyzers.licenses.claims import claims
 from steelyard.analyzers.quoting import clean
 from steelyard.checkpoints.model import Model
 from steelyard.facts import Basis, Evidence, Fact

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from steelyard.analyzers.license_names import license_id
+from steelyard.analyzers.licenses.names import license_id
 from steelyard.knowledge import load
 
 _LONGEST = 200_000
