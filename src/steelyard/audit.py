@@ -55,6 +55,8 @@ class Options:
     """Compute the identity and the SHA-256 of the weights files (reads every byte)."""
     scan_values: bool = False
     """Look for NaN and infinity (reads every byte)."""
+    allow_empty: bool = False
+    """Report on a source that holds no model, too."""
     tensors: bool = False
     """List every tensor of the main weights in the report."""
     facts: Mapping[str, Value] = field(default_factory=dict)
@@ -93,11 +95,13 @@ def audit(source: str | Path | Source, *, as_of: date, options: Options | None =
 
 
 def _audit(source: Source, as_of: date, options: Options) -> Report:
-    if not source.files and not source.skipped:
-        raise SourceNotFound(
-            f"there are no files in {source.spec}", fix="name a folder or file that holds a model"
-        )
     model = read_model(source)
+    if not (options.allow_empty or model.weights or model.json or model.texts or model.problems):
+        raise SourceNotFound(
+            f"there is no model in {source.spec}",
+            why=f"none of its {len(source.files)} files is weights, a configuration or a card",
+            fix="name the folder that holds them, or say --allow-empty",
+        )
     book = FactBook(stated.by_user(options.facts))
     for analyze in ANALYZERS.values():
         book.extend(analyze(model))

@@ -61,7 +61,8 @@ def test_show_origin(folder: Path, monkeypatch: pytest.MonkeyPatch, run: Run) ->
     file = str(folder / "steelyard.toml")
     assert where == {
         "fail-on": file, "strict": "STEELYARD_STRICT", "format": file, "digest": "default",
-        "scan-values": "default", "offline": "default", "packs": "default", "cache-dir": file,
+        "scan-values": "default", "offline": "default", "allow-empty": "default",
+        "packs": "default", "cache-dir": file,
         "facts": file, "ignore": file,
     }  # fmt: skip
 

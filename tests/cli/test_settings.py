@@ -23,6 +23,7 @@ LAYERS: list[tuple[str, str, Any, str, Any, Any]] = [
     ("digest", "false", False, "true", True, False),
     ("scan_values", "true", True, "0", False, True),
     ("offline", "true", True, "no", False, True),
+    ("allow_empty", "true", True, "no", False, True),
     ("packs", '["/a.yaml"]', ["/a.yaml"], "/b.yaml,/c.yaml", ["/b.yaml", "/c.yaml"], ["/d.yaml"]),
     ("cache_dir", '"/a"', "/a", "/b", "/b", "/c"),
 ]

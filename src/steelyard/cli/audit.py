@@ -84,6 +84,7 @@ if TYPE_CHECKING:
 @click.option(
     "--scan-values", is_flag=True, default=None, help="Look at every element for NaN and infinity."
 )
+@click.option("--allow-empty", is_flag=True, default=None, help="Accept a source without a model.")
 @click.option("--offline", is_flag=True, default=None, help="Never use the network.")
 @click.option("--no-cache", is_flag=True, help="Neither use nor fill the cache of digests.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no messages on stderr.")
@@ -129,6 +130,7 @@ def _settings(source: str, given: Mapping[str, Any]) -> tuple[Settings, list[str
         "digest": given["digest"],
         "scan_values": given["scan_values"],
         "offline": given["offline"],
+        "allow_empty": given["allow_empty"],
         "packs": list(given["packs"]),
     }
     resolved = resolve(overrides, examined)
@@ -161,6 +163,7 @@ def _options(
         cache = DigestCache(Path(settings.cache_dir) / "digests.sqlite")
     return Options(
         digest=settings.digest,
+        allow_empty=settings.allow_empty,
         tensors=given["tensors"],
         scan_values=settings.scan_values,
         facts=_facts(settings, given["stated"]),

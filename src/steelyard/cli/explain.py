@@ -103,7 +103,7 @@ def _fact(entry: Term, users: list[str]) -> Iterable[str]:
     yield from _wrapped("meaning", entry.meaning)
     yield from _wrapped("question", entry.question)
     yield from _wrapped("expects", entry.expects)
-    yield from _wrapped("to state it", f'--fact "{entry.name}=…", or [facts] in steelyard.toml')
+    yield from _wrapped("state it", f'--fact "{entry.name}=…", or [facts] in steelyard.toml')
     yield from _wrapped("used by", ", ".join(users) or "no rule yet")
 
 

@@ -60,6 +60,7 @@ class Settings(BaseModel):
     digest: Annotated[bool, Field(description="Compute identity and file digests.")] = True
     scan_values: Annotated[bool, Field(description="Look for NaN and infinity.")] = False
     offline: Annotated[bool, Field(description="Never use the network.")] = False
+    allow_empty: Annotated[bool, Field(description="Accept a source without a model.")] = False
     packs: Annotated[list[str], Field(description="Rule packs to apply besides our own.")] = []
     cache_dir: Annotated[str, Field(description="Folder of the digest cache; empty: none.")] = ""
     facts: Annotated[dict[str, Any], Field(description="Facts that no file can show.")] = {}

@@ -109,6 +109,8 @@ def _headline(report: Report) -> Iterable[str]:
         moe = book.value("model.experts") is not None and active is not None
         suffix = f" ({value_text(active)} active)" if moe and active is not None else ""
         yield f"{value_text(total.value)} {kind_of}{suffix}"
+    if book.value("weights.present") is False:
+        yield "no weights were found"
     container = [book.value("weights.format"), book.value("weights.encoding")]
     weights = book.value("weights.bytes")
     if isinstance(weights, int) and weights:

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from steelyard.reports.outline import Issue, Outline, Statement, basis_places, outline
 from steelyard.reports.report import Report
+from steelyard.reports.text import counted
 
 _STYLE = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 _MOST_QUESTIONS = 3
@@ -55,10 +56,10 @@ def _parts(said: Outline) -> Iterable[RenderableType]:
         if lines:
             yield _list(heading, lines)
     if said.questions:
-        yield _list("Unknown", _shortened(said.questions, _MOST_QUESTIONS, "questions"))
+        yield _list("Unknown", _shortened(said.questions, _MOST_QUESTIONS, "question"))
     if said.next_steps:
         steps = [f"{n}. {step}" for n, step in enumerate(said.next_steps, 1)]
-        yield _list("Next", _shortened(steps, _MOST_STEPS, "steps"))
+        yield _list("Next", _shortened(steps, _MOST_STEPS, "step"))
     yield Text(said.footer, style="dim")
 
 
@@ -110,4 +111,6 @@ def _list(heading: str, lines: Iterable[str]) -> Table:
 def _shortened(lines: Iterable[str], most: int, what: str) -> list[str]:
     kept = list(lines)
     rest = len(kept) - most
-    return [*kept[:most], f"and {rest} more {what}: --format json"] if rest > 0 else kept
+    return (
+        [*kept[:most], f"and {counted(rest, f'more {what}')}: --format json"] if rest > 0 else kept
+    )
