@@ -274,7 +274,11 @@ VISION = (
     _onnx("rapidocr", "rapidocr_onnxruntime/models/ch_PP-OCRv4_rec_infer.onnx", 2_688_509, 420),
     _onnx("ocr-models", "package/assets/ch_PP-OCRv4_rec_infer.onnx", 2_688_509, 325),
     _onnx(
-        "rapidocr", "rapidocr_onnxruntime/models/ch_ppocr_mobile_v2.0_cls_infer.onnx", 129_356, 308
+        "rapidocr",
+        "rapidocr_onnxruntime/models/ch_ppocr_mobile_v2.0_cls_infer.onnx",
+        129_356,
+        308,
+        identified=False,
     ),
     _onnx("ocr-models", "package/assets/ch_ppocr_mobile_v2.0_cls_infer.onnx", 129_356, 250),
 )
