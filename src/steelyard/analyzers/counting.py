@@ -34,6 +34,8 @@ _GRAPH_CONSTANT = re.compile(
     r"(^|/)Constant(OfShape)?([_@][0-9]+)?(_output_0|/value)?$|^p2o\.helper\.constant\."
 )
 """How exporters (PyTorch's, Paddle's) name constants of the graph."""
+_PADDLE_STATISTIC = re.compile(r"(^|[/.])batch_norm(2d)?_[0-9]+\.w_[12]$")
+"""Running mean and variance as Paddle names them; `w_0` and `b_0` are trained."""
 _SMALL = 16
 _NAME_END = 200
 
@@ -146,6 +148,8 @@ def _reason_to_leave_out(
     if name is not None and name.role.startswith("buffer."):
         return BUFFER
     if tensor.name.rpartition(".")[2] in words or tensor.name.endswith(endings):
+        return BUFFER
+    if _PADDLE_STATISTIC.search(tensor.name[-_NAME_END:]):
         return BUFFER
     if tensor.dtype == "F8_E8M0" or _decodes(tensor, part, siblings, names):
         return SCALE

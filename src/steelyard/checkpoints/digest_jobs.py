@@ -243,7 +243,7 @@ def _hash_batch(source: Source, plan: FilePlan, batch: Sequence[Ask], watch: Wat
     digests: dict[Ask, bytes] = {}
     notes = []
     with source.open(plan.name) as reader:
-        archived = any(ask.tensor is not None and ask.tensor.offset is None for ask in batch)
+        archived = any(ask.tensor is not None and ask.tensor.member is not None for ask in batch)
         members = {member.name: member for member in directory(reader)} if archived else None
         for ask in batch:
             taker = hasher(ask.widen, ask.swap)

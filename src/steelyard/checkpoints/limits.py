@@ -16,7 +16,10 @@ class Limits:
     header_bytes: int = 100_000_000
     """Longest header; safetensors' own bound."""
     json_nodes: int = 2_000_000
-    """Most values in one JSON document; each costs about 100 bytes of memory."""
+    """Most values in one JSON document, and in all documents of one model; each costs about 100
+    bytes of memory."""
+    json_memory: int = 350_000_000
+    """Most memory that one JSON document may take while it is parsed, as estimated before."""
     depth: int = 64
     """Deepest nesting of any structure."""
     tensors: int = 250_000
@@ -33,8 +36,9 @@ class Limits:
     """Most items in one metadata array; arrays are skipped over, not kept, past `kept_items`."""
     kept_items: int = 64
     """Items of a metadata array that are kept in `Checkpoint.metadata`."""
-    opcodes: int = 10_000_000
-    """Most steps in one stream: pickle opcodes interpreted, protobuf fields walked."""
+    opcodes: int = 3_000_000
+    """Most steps in one file, and in all files of one model: pickle opcodes interpreted, protobuf
+    fields walked, nested arrays passed over. Each takes about a microsecond."""
     members: int = 1_000_000
     """Most members of one archive."""
     document_bytes: int = 16_000_000

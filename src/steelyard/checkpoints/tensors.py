@@ -151,3 +151,5 @@ class Checkpoint:
     problems: tuple[Problem, ...] = ()
     imports: tuple[PickleImport, ...] = ()
     """What a pickle would import; empty for formats that cannot import."""
+    steps: int = field(default=0, compare=False)
+    """What reading it took of `Limits.opcodes`."""

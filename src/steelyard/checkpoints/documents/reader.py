@@ -38,6 +38,10 @@ from steelyard.errors import CheckpointError, LimitExceeded
 from steelyard.sources.base import ByteReader
 
 _BLOCK: Final = 1 << 20
+_NODE_BYTES: Final = 100
+_NOT_ASCII: Final = 0x80
+_NOT_BASIC: Final = 0xF0
+"""First byte, in UTF-8, of a character beyond the basic plane."""
 _QUOTE: Final = ord('"')
 _SURROGATE_ESCAPE: Final = r"\\u[dD][89a-fA-F]"
 _STRING: Final = r'"(?:[^"\\]|\\.)*+"?+'  # possessive: no memory, no going back
@@ -107,7 +111,8 @@ def parse_json(
     start = len(codecs.BOM_UTF8) if starts_with_mark(data) else 0
     data = data[start:]
     base = base if base is None else base + start
-    _measure(data, file, limits, base or 0)
+    nodes = _measure(data, file, limits, base or 0)
+    _check_memory(data, nodes, file, limits)
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
@@ -149,11 +154,11 @@ _STEPS[list(b"[{")] = 1
 _STEPS[list(b"]}")] = -1
 
 
-def _measure(data: bytes, file: str, limits: Limits, base: int) -> None:
+def _measure(data: bytes, file: str, limits: Limits, base: int) -> int:
     """Refuse a document before it is parsed, from its brackets, commas and quotes.
 
     Values and keys together are at most one more than the commas, colons and opening brackets
-    outside strings.
+    outside strings; this bound is returned.
 
     Raises:
         LimitExceeded: If it has too many values, too deep a nesting or too long a string.
@@ -181,6 +186,22 @@ def _measure(data: bytes, file: str, limits: Limits, base: int) -> None:
             exceeds("a longer string", "string_bytes", limits.string_bytes, file, offset=place)
         depth, inside = int(levels[-1]), int(not outside[-1])
         quote = int(marks[-1]) if marks.size else quote
+    return nodes
+
+
+def _check_memory(data: bytes, nodes: int, file: str, limits: Limits) -> None:
+    """Refuse a document that would take too much memory as text and as values.
+
+    The bytes, the text and the strings cut from it are there at one time; one character beyond
+    the basic plane makes Python keep four bytes for each.
+
+    Raises:
+        LimitExceeded: If it would.
+    """
+    highest = int(np.frombuffer(data, np.uint8).max(initial=0))
+    width = 1 if highest < _NOT_ASCII else 2 if highest < _NOT_BASIC else 4
+    if len(data) * (2 * width + 1) + nodes * _NODE_BYTES > limits.json_memory:
+        exceeds("more memory", "json_memory", limits.json_memory, file)
 
 
 def _load(place: _Place, duplicates: Duplicates, allow_nan: bool) -> JsonValue:

@@ -86,7 +86,8 @@ def read(
         CheckpointError: If it is malformed, or names a data file that no model should.
         SourceError: If it cannot be read.
     """
-    model = _Model(Wire(reader, limits), Place(reader.name, siblings))
+    wire = Wire(reader, limits)
+    model = _Model(wire, Place(reader.name, siblings))
     try:
         model.walk()
     except LimitExceeded:
@@ -106,6 +107,7 @@ def read(
         tensors=tuple(tensors),
         metadata=model.metadata | _graph_metadata(model.graph, limits),
         problems=tuple(model.graph.problems.all()),
+        steps=wire.steps,
     )
 
 

@@ -31,6 +31,8 @@ from steelyard.errors import CheckpointError, LimitExceeded
 HIGHEST_PROTOCOL: Final = 5
 CHARACTERS_FOR_ONE: Final = 64
 """Characters of text that cost as much as one value."""
+IMPORT_COST: Final = 100
+"""Values that an import costs: a checkpoint names few, and each is graded and reported."""
 
 
 class Machine:
@@ -265,7 +267,7 @@ class Machine:
             target.values.extend(items[1::2])
 
     def _push_global(self, module: str, name: str) -> Global:
-        self._spend(3)
+        self._spend(IMPORT_COST + len(module) + len(name))
         found = Global(module, name, self.offset)
         self._globals.append(found)
         self._stack.append(found)

@@ -271,9 +271,10 @@ def open_zip(reader: ByteReader, limits: Limits, pickles: Pickles, contents: Con
         for name in members
         if name.startswith(tuple(prefix + part for part in folders.values()))
     )
-    # The object itself comes first, so that others cannot use up its budget.
+    # The object itself comes first, so that others cannot use up its budget. PyTorch finds members
+    # whatever their case.
     for name in sorted(
-        (name for name in members if name.rpartition("/")[2].endswith(".pkl")),
+        (name for name in members if name.lower().endswith(".pkl")),
         key=lambda name: (name != f"{prefix}data.pkl", name not in folders, name),
     ):
         member = members[name]

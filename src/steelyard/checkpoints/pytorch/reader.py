@@ -85,6 +85,7 @@ def read(reader: ByteReader, limits: Limits = DEFAULT_LIMITS) -> Checkpoint:
         },
         problems=_capped(problems, reader.name),
         imports=_imports(streams),
+        steps=sum(stream.opcodes for stream in streams),
     )
 
 
