@@ -158,6 +158,7 @@ def test_little_is_asked_when_little_is_known() -> None:
     questions = {name for f in found({}).values() for name in f.questions}
     assert questions <= {
         *("weights.present", "card.present", "signature.present"),
+        "license.files",
         *("card.valid", "card.contact", "card.limitations", "card.out_of_scope", "card.base_model"),
     }
 
@@ -195,8 +196,14 @@ def test_one_defect_gives_one_problem(changes: dict[str, Value], expected: set[s
 
 def test_no_license_anywhere() -> None:
     unlicensed = {n: v for n, v in GOOD_MODEL.items() if not n.startswith("license.")}
-    assert "LIC001" in failing(unlicensed)
-    assert "LIC001" in failing({**unlicensed, "license.files": frozenset()})
+    nothing: dict[str, Value] = {"license.files": frozenset(), "license.detected": frozenset()}
+    assert "LIC001" in failing({**unlicensed, **nothing})
+
+
+def test_a_license_that_nobody_looked_for_is_a_question() -> None:
+    unlicensed = {n: v for n, v in GOOD_MODEL.items() if not n.startswith("license.")}
+    assert "LIC001" not in failing(unlicensed)
+    assert found(unlicensed)["LIC001"].questions == ("license.files",)
 
 
 def test_declared_against_measured() -> None:

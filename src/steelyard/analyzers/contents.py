@@ -10,10 +10,14 @@ from steelyard.checkpoints.model import Model
 from steelyard.checkpoints.onnx.tensors import VARINT_RUN
 from steelyard.checkpoints.tensors import PLAIN, Checkpoint
 from steelyard.facts import Basis, Evidence, Fact
+from steelyard.knowledge import load
 from steelyard.sources.base import SkipReason
 
 SIGNATURE_SUFFIXES = (".sig", ".sigstore", ".sigstore.json")
 """How detached signatures of a model are named (OpenSSF model signing uses `model.sig`)."""
+
+FILE_TYPE = "general.file_type"
+"""The GGUF key that numbers the mixture of encodings of a file."""
 
 
 def analyze(model: Model) -> Iterable[Fact]:
@@ -63,9 +67,15 @@ def _main(weights: Checkpoint) -> Iterable[Fact]:
     yield Fact("weights.main", set_name(weights), Basis.MEASURED, evidence)
     yield Fact("weights.bytes", sum(sizes.values()), Basis.MEASURED, evidence)
     yield Fact("weights.format", weights.format, Basis.MEASURED, evidence)
-    if sizes:
+    mixture = load("gguf_file_types").get(weights.metadata.get(FILE_TYPE))
+    if mixture is not None and weights.format == "gguf":
+        # A mixture of encodings is known by its name; most bytes may be of another.
+        where = Evidence(file=weights.files[0], field=FILE_TYPE)
+        yield Fact("weights.encoding", mixture, Basis.DECLARED, (where,))
+    elif sizes:
         most = max(sorted(sizes), key=sizes.__getitem__)
         yield Fact("weights.encoding", most, Basis.MEASURED, evidence)
+    if sizes:
         yield Fact("model.encodings", frozenset(sizes), Basis.MEASURED, evidence)
 
 

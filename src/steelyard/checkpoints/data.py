@@ -32,7 +32,7 @@ ARRAY_BYTES: Final = 1 << 30
 REPEATED_BYTES: Final = 1 << 28
 """Most bytes given of a tensor whose strides repeat elements: a few bytes of a file may claim
 to be terabytes."""
-WHOLE_BYTES: Final = 1 << 28
+WHOLE_BYTES: Final = 1 << 26
 """Largest tensor that is held whole because it is both compressed and not row-major."""
 
 _MOST_BITS: Final = 1 << 63
@@ -302,7 +302,10 @@ def _whole(
             fix="save it row-major or uncompressed",
             file=tensor.file,
         )
-    return memoryview(b"".join(_inflated(reader, tensor, CHUNK_BYTES, members)))
+    whole = bytearray()
+    for piece in _inflated(reader, tensor, CHUNK_BYTES, members):
+        whole += piece
+    return memoryview(whole)
 
 
 def _inflated(

@@ -36,10 +36,10 @@ class Limits:
     """Most items in one metadata array; arrays are skipped over, not kept, past `kept_items`."""
     kept_items: int = 64
     """Items of a metadata array that are kept in `Checkpoint.metadata`."""
-    opcodes: int = 3_000_000
+    opcodes: int = 2_000_000
     """Most steps in one file, and in all files of one model: pickle opcodes interpreted, protobuf
-    fields walked, nested arrays passed over. Each takes about a microsecond."""
-    members: int = 1_000_000
+    fields walked, nested arrays passed over. Each takes one to three microseconds."""
+    members: int = 100_000
     """Most members of one archive."""
     document_bytes: int = 16_000_000
     """Longest JSON, YAML or text document."""

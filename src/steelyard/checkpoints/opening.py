@@ -7,11 +7,13 @@ a `Problem` of the model. Only when weights are there and none can be read is th
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 from steelyard.checkpoints import gguf, numpy_files, onnx, pytorch, safetensors, zips
-from steelyard.checkpoints.documents import JsonValue, read_json, read_text
+from steelyard.checkpoints.documents import JsonValue, count_values, read_json, read_text
 from steelyard.checkpoints.formats import (
     HEAD_BYTES,
     Format,
@@ -53,6 +55,10 @@ _TEXT_WORDS = frozenset({"licence", "license", "terms"})
 _WORD = re.compile(r"[a-z]+")
 _TEXT_SUFFIXES = frozenset({"", ".md", ".txt", ".rst", ".markdown", ".html"})
 _MOST_DOCUMENTS = 500
+_DOCUMENT_MEMORY = 64_000_000
+"""Bytes that the documents of one model may take together."""
+_STEPPED = frozenset({Format.PICKLE, Format.ZIP, Format.ONNX})
+"""Formats that are interpreted step by step: all files together share `Limits.opcodes`."""
 _SMALLEST_UNNAMED = 1024
 
 
@@ -67,15 +73,23 @@ def read_model(source: Source, limits: Limits = DEFAULT_LIMITS) -> Model:
     siblings = {file.path: file.size for file in source.files}
     parts: list[Checkpoint] = []
     refused: list[CheckpointError] = []
+    left = limits
     for file, kind, head in _candidates(source):
+        before, steps = source.bytes_read, 0
         try:
+            if kind in _STEPPED and left.opcodes <= 0:
+                raise Unsupported("the files before it took all the steps that one model may take")
             with located(file.path), source.open(file.path) as reader:
-                parts.append(_read(reader, kind, head, siblings, limits))
+                parts.append(_read(reader, kind, head, siblings, left))
+            steps = parts[-1].steps
         except Unsupported as error:
             problems.append(_problem(ProblemKind.NOT_FULLY_READ, file.path, error))
         except CheckpointError as error:
             problems.append(_problem(ProblemKind.UNREADABLE, file.path, error))
             refused.append(error)
+            # How far it came is not known, but no step takes less than a byte.
+            steps = source.bytes_read - before if kind in _STEPPED else 0
+        left = replace(left, opcodes=max(left.opcodes - steps, 0))
     if refused and not parts:
         raise refused[0]
     refused_files = {error.file for error in refused if error.file}
@@ -139,23 +153,31 @@ def _documents(
     json: dict[str, JsonValue] = {}
     texts: dict[str, str] = {}
     problems: list[Problem] = []
-    for file in source.files:
-        is_json, is_text = _is_json_document(file.path), _is_text_document(file.path)
-        if not (is_json or is_text):
-            continue
-        if len(json) + len(texts) >= _MOST_DOCUMENTS:
-            what = f"more than {_MOST_DOCUMENTS} documents; this one and those after are not read"
+    left, memory = limits, _DOCUMENT_MEMORY
+    found = [f for f in source.files if _is_json_document(f.path) or _is_text_document(f.path)]
+    # What lies highest comes first, so that nothing below can use up its budget.
+    found.sort(key=lambda file: (file.path.count("/"), file.path))
+    for number, file in enumerate(found):
+        if number >= _MOST_DOCUMENTS or file.size > max(memory, 0):
+            what = (
+                f"more than {_MOST_DOCUMENTS} documents, or {_DOCUMENT_MEMORY} bytes of them; "
+                "this one and those after are not read"
+            )
             problems.append(Problem(ProblemKind.NOT_FULLY_READ, what, file.path))
             break
         try:
             with located(file.path), source.open(file.path) as reader:
-                if is_json:
-                    json[file.path] = read_json(reader, limits, allow_nan=True)
+                if _is_json_document(file.path):
+                    value = read_json(reader, left, allow_nan=True)
+                    json[file.path] = value
+                    left = replace(left, json_nodes=left.json_nodes - count_values(value))
+                    memory -= file.size
                 else:
-                    texts[file.path] = read_text(reader, limits)
+                    texts[file.path] = text = read_text(reader, limits)
+                    memory -= sys.getsizeof(text)
         except CheckpointError as error:
             problems.append(_problem(ProblemKind.BAD_DOCUMENT, file.path, error))
-    return json, texts, problems
+    return dict(sorted(json.items())), dict(sorted(texts.items())), problems
 
 
 def _is_json_document(path: str) -> bool:

@@ -20,7 +20,8 @@ def render(report: Report) -> str:
     said = outline(report)
     blocks = [f"# {escape(said.title)}", escape(said.headline)]
     blocks.append("## What is wrong")
-    blocks.append("\n".join(_issues(said.issues)) if said.issues else "Nothing wrong was found.")
+    nothing = "Nothing wrong was found." if said.weighed else "Nothing was weighed."
+    blocks.append("\n".join(_issues(said.issues)) or nothing)
     if said.statements:
         blocks.append("## What it is")
         rows = [

@@ -19,7 +19,7 @@ from steelyard.reports.text import (
     size,
     value_text,
 )
-from steelyard.rules import Finding
+from steelyard.rules import Finding, Severity
 
 _MOST_CLAIMS = 4
 
@@ -54,6 +54,8 @@ class Outline:
 
     title: str
     headline: str
+    weighed: bool
+    """Weights were read, so that finding nothing wrong means something."""
     issues: tuple[Issue, ...]
     statements: tuple[Statement, ...]
     questions: tuple[str, ...]
@@ -68,6 +70,7 @@ def outline(report: Report) -> Outline:
     return Outline(
         title=title(report),
         headline=" · ".join(_headline(report)),
+        weighed=report.book.value("weights.present") is not False,
         issues=tuple(_issues(report)),
         statements=tuple(_statements(report)),
         questions=tuple(
@@ -110,48 +113,45 @@ def _headline(report: Report) -> Iterable[str]:
         suffix = f" ({value_text(active)} active)" if moe and active is not None else ""
         yield f"{value_text(total.value)} {kind_of}{suffix}"
     if book.value("weights.present") is False:
-        yield "no weights were found"
+        unread = book.value("integrity.not_fully_read") or book.value("integrity.unreadable")
+        yield "no weights could be read" if unread else "no weights were found"
     container = [book.value("weights.format"), book.value("weights.encoding")]
     weights = book.value("weights.bytes")
     if isinstance(weights, int) and weights:
         yield f"{' '.join(str(part) for part in container if part)}, {size(weights)}"
 
 
-def _issues(report: Report) -> Iterable[Issue]:
+_ONE_MATTER = frozenset({"license.declared", "license.effective"})
+"""Facts that are torn together; what is wrong with them is told once."""
+
+
+def _issues(report: Report) -> list[Issue]:
+    """Return what is wrong, the gravest first; a contradiction that no rule tells is a warning."""
     torn = {found.name: found for found in report.contradictions}
-    told: set[str] = set()
+    told: set[str] = {name for item in report.ignored for name in deciding(item.finding)}
+    issues = []
     for finding in report.failing:
         names = sorted(deciding(finding) & torn.keys())
         told.update(names)
         torn_claims = [claim for name in names for claim in _claims(torn[name])]
         told_already = all(claim.text in finding.message for claim in torn_claims)
-        yield Issue(
-            severity=finding.severity.value,
-            rule=finding.rule,
-            message=plain(finding.message, 400),
-            location=_spot(finding),
-            contradiction=bool(names),
-            claims=() if told_already else tuple(torn_claims),
-        )
-    for name, found in torn.items():
-        if name not in told and not _silenced(report, name):
-            message = f"The files contradict each other about {_words(name)}."
-            yield Issue(
-                "warning", "", message, "", contradiction=True, claims=tuple(_claims(found))
+        issues.append(
+            Issue(
+                severity=finding.severity.value,
+                rule=finding.rule,
+                message=plain(finding.message, 400),
+                location=_spot(finding),
+                contradiction=bool(names),
+                claims=() if told_already else tuple(torn_claims),
             )
-
-
-def _silenced(report: Report, name: str) -> bool:
-    """Tell whether a contradiction is one that the user ignores, or that comes with one told.
-
-    What governs the weights is torn whenever the declarations are; that is told once.
-    """
-    ignored = any(name in deciding(item.finding) for item in report.ignored)
-    return ignored or (name == "license.effective" and "license.declared" in _torn(report))
-
-
-def _torn(report: Report) -> frozenset[str]:
-    return frozenset(found.name for found in report.contradictions)
+        )
+    if told & _ONE_MATTER:
+        told |= _ONE_MATTER
+    for name in sorted(torn.keys() - told):
+        message = f"The files contradict each other about {_words(name)}."
+        claims = tuple(_claims(torn[name]))
+        issues.append(Issue("warning", "", message, "", contradiction=True, claims=claims))
+    return sorted(issues, key=lambda issue: Severity(issue.severity).rank)
 
 
 def _words(name: str) -> str:
@@ -181,7 +181,7 @@ def _statements(report: Report) -> Iterable[Statement]:
     yield from _single(book, "Context", "model.context_length")
     if "weights.other" in book:
         yield from _single(book, "Weights", "weights.main")
-        yield from _single(book, "Also there", "weights.other")
+        yield Statement("Also there", value_text(book.value("weights.other") or ""), "measured")
     yield from _from(book)
     yield from _license(book)
     yield from _loading(book)
@@ -194,7 +194,7 @@ _SHAPE = (
     ("model.layers", "{} layers"),
     ("model.hidden_size", "width {}"),
     ("model.heads", "{} heads"),
-    ("model.kv_heads", "{} key-value heads"),
+    ("model.kv_heads", "{} for keys and values"),
     ("model.experts", "{} experts"),
     ("model.experts.active", "{} used per token"),
     ("model.vocabulary_size", "vocabulary {}"),
@@ -237,8 +237,8 @@ def _from(book: FactBook) -> Iterable[Statement]:
 
 
 def _license(book: FactBook) -> Iterable[Statement]:
-    fact = book.resolve("license.effective")
-    if fact is not None:
+    fact = book.resolve("license.effective") or book.resolve("license.detected")
+    if fact is not None and fact.value:
         yield Statement("License", fact_text(fact), fact.basis.value, places(fact))
 
 

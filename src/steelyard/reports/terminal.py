@@ -46,9 +46,10 @@ def _parts(said: Outline) -> Iterable[RenderableType]:
     yield Text("")
     if said.issues:
         yield _issues(said.issues)
-    else:
+        yield Text("")
+    elif said.weighed:
         yield Text("  Nothing wrong was found.", style="green")
-    yield Text("")
+        yield Text("")
     if said.statements:
         yield _statements(said.statements)
         yield Text("")

@@ -25,7 +25,11 @@ def plain(text: str, longest: int = _LONGEST) -> str:
         if char in "\n\r\t" or not unicodedata.category(char).startswith("C")
     )
     words = " ".join(cleaned.split())
-    return words if len(words) <= longest else words[: longest - 1] + "…"
+    if len(words) <= longest:
+        return words
+    cut = words[: longest - 1]
+    whole = cut[: cut.rfind(" ")] if " " in cut[longest // 2 :] else cut
+    return whole + "…"
 
 
 def amount(number: int | float) -> str:

@@ -14,6 +14,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
+SINGLE_KINDS = frozenset({"file", "url"})
+"""Kinds of sources that hold one file and show nothing of what lies beside it."""
+
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:

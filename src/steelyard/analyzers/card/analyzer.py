@@ -24,9 +24,9 @@ from steelyard.analyzers.quoting import clean
 from steelyard.checkpoints.model import Model
 from steelyard.facts import Basis, Evidence, Fact
 from steelyard.knowledge import load
+from steelyard.sources.base import SINGLE_KINDS
 
 _MOST_EVIDENCE = 50
-_SINGLE = frozenset({"file", "url"})
 _CARD_WORDS = re.compile(
     r"^model card (?:for|of)\b[: ]*|^model card\s?[:–-]|[: -]*\bmodel card$",  # noqa: RUF001  titles use the dash
     re.IGNORECASE,
@@ -51,7 +51,7 @@ def analyze(model: Model) -> Iterable[Fact]:
         yield from _front_matter(card)
         yield from (claim.fact("license.declared") for claim in claims(model) if claim.from_card)
         yield from _body(model, card, sketch)
-    elif model.source.kind not in _SINGLE:
+    elif model.source.kind not in SINGLE_KINDS:
         yield Fact("card.present", False, Basis.MEASURED)
         yield _contact(model)
 

@@ -18,6 +18,7 @@ from steelyard.analyzers.licenses.texts import Recognized, recognize
 from steelyard.analyzers.quoting import clean
 from steelyard.checkpoints.model import Model
 from steelyard.facts import Basis, Evidence, Fact
+from steelyard.sources.base import SINGLE_KINDS
 
 _LICENSE_NAME = re.compile(
     r"(?:un)?licen[sc]es?(?:\b|[-_])|copying|(?:[a-z]+[-_])?terms(?:\b|[-_]of[-_](?:use|service))",
@@ -35,14 +36,19 @@ _MOST_EVIDENCE = 50
 
 
 def analyze(model: Model) -> Iterable[Fact]:
-    """Yield what is stated and what is found about the license of the weights."""
+    """Yield what is stated and what is found about the license of the weights.
+
+    Of a source that is a single file nothing is said about license files: those that lie beside
+    it are not seen.
+    """
     stated = claims(model)
     for claim in stated:
         if not claim.from_card:
             yield claim.fact("license.declared")
     yield from _header_names(model)
     texts = _recognized(model)
-    yield from _found(texts)
+    if texts or model.source.kind not in SINGLE_KINDS:
+        yield from _found(texts)
     yield from _effective(model, stated, texts)
 
 

@@ -107,7 +107,8 @@ def _expression(text: str) -> Stated | None:
     try:
         parsed = licensing.parse(text.replace("/", " OR ") if " " not in text else text)
         symbols: list[Any] = [] if parsed is None else licensing.license_symbols(parsed)
-    except (ExpressionError, RecursionError):
+    except (ExpressionError, IndexError, RecursionError):
+        # The library's parser runs past its end on some unbalanced texts: `( ) mit mit`.
         return None
     if not symbols:
         return None

@@ -9,10 +9,11 @@ from steelyard.checkpoints.documents.reader import (
     read_text,
     starts_with_mark,
 )
-from steelyard.checkpoints.documents.values import JsonValue, is_encodable, shown
+from steelyard.checkpoints.documents.values import JsonValue, count_values, is_encodable, shown
 
 __all__ = [
     "JsonValue",
+    "count_values",
     "decode_text",
     "is_encodable",
     "open_text",

@@ -56,6 +56,21 @@ def finite_number(text: str) -> float:
     return value
 
 
+def count_values(value: JsonValue) -> int:
+    """Count the values and keys of a document."""
+    count = 1
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, dict):
+            count += 2 * len(item)
+            waiting.extend(inner for inner in item.values() if isinstance(inner, dict | list))
+        elif isinstance(item, list):
+            count += len(item)
+            waiting.extend(inner for inner in item if isinstance(inner, dict | list))
+    return count
+
+
 def exceeds(
     what: str,
     limit: str,

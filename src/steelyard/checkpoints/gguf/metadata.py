@@ -58,6 +58,8 @@ class Entries:
     types: dict[str, tuple[int, int]] = field(default_factory=dict)
     """For each key, its value type and the offset of its entry."""
     problems: list[Problem] = field(default_factory=list)
+    nested: int = 0
+    """Arrays within arrays that were passed over."""
 
 
 def check_count(cursor: Cursor, count: int, smallest: int, most: int, what: str) -> None:
@@ -215,6 +217,13 @@ class _Value:
                 kind=LimitExceeded,
             )
         else:
+            self.entries.nested += count
+            if self.entries.nested > self.limits.opcodes:
+                raise self.cursor.error(
+                    f"more than {self.limits.opcodes} arrays lie in arrays",
+                    fix=ASK_PUBLISHER,
+                    kind=LimitExceeded,
+                )
             for _ in range(count):
                 inner, length = self._array_header()
                 self._skip(inner, length, depth + 1)

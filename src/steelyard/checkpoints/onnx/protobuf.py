@@ -118,6 +118,11 @@ class Wire:
         self._start = self._stop = 0
         self._step = SMALLEST_WINDOW // 2
 
+    @property
+    def steps(self) -> int:
+        """Count the fields walked so far."""
+        return self._fields
+
     def whole(self) -> Span:
         """Name the whole file as one message.
 

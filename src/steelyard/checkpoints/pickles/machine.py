@@ -32,7 +32,7 @@ HIGHEST_PROTOCOL: Final = 5
 CHARACTERS_FOR_ONE: Final = 64
 """Characters of text that cost as much as one value."""
 IMPORT_COST: Final = 100
-"""Values that an import costs: a checkpoint names few, and each is graded and reported."""
+"""Values that a new import costs: a checkpoint names few, and each is graded and reported."""
 
 
 class Machine:
@@ -50,7 +50,7 @@ class Machine:
         self._stack: list[Value] = []
         self._marks: list[int] = []
         self._memo: dict[int, Value] = {}
-        self._globals: list[Global] = []
+        self._globals: dict[tuple[str, str], Global] = {}
         self._calls: list[Call] = []
         self._persistents: list[Persistent] = []
         self._problems: list[Problem] = []
@@ -90,7 +90,7 @@ class Machine:
     @property
     def imports_identifiers(self) -> bool:
         """Say whether all that was named so far could be the name of something in Python."""
-        words = (word for found in self._globals for word in found.dotted.split("."))
+        words = (word for found in self._globals.values() for word in found.dotted.split("."))
         return all(word.isidentifier() for word in words)
 
     def step(self) -> None:
@@ -112,7 +112,7 @@ class Machine:
             self.understood += 1
 
     def _imports(self) -> tuple[PickleImport, ...]:
-        found = (PickleImport(g.dotted, self._file, g.offset, g.called) for g in self._globals)
+        found = (PickleImport(g.dotted, self._file, g.offset, g.called) for g in self._globals.values())
         return tuple(sorted(found, key=lambda item: (item.name, item.offset)))
 
     def _note(self, what: str) -> None:
@@ -267,9 +267,11 @@ class Machine:
             target.values.extend(items[1::2])
 
     def _push_global(self, module: str, name: str) -> Global:
-        self._spend(IMPORT_COST + len(module) + len(name))
-        found = Global(module, name, self.offset)
-        self._globals.append(found)
+        """Push an import; one that is named again is the one that was named first."""
+        found = self._globals.get((module, name))
+        if found is None:
+            self._spend(IMPORT_COST + len(module) + len(name))
+            found = self._globals[module, name] = Global(module, name, self.offset)
         self._stack.append(found)
         return found
 
