@@ -52,7 +52,7 @@ fuzz: $(VENV)/.dev
 	STEELYARD_FUZZ=10000 $(BIN)/pytest tests/fuzz -n $(JOBS)
 
 docs: $(VENV)/.docs
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "the guide is in site/index.html"
 
 lock: $(VENV)/.base

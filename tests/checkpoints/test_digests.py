@@ -202,6 +202,16 @@ def test_a_tensor_that_cannot_be_read_leaves_the_identity_unknown(tmp_path: Path
     assert found.files["f"].sha256 == hashlib.sha256(bytes(40)).hexdigest()
 
 
+def test_many_tensors_that_cannot_be_read_are_told_in_one_line(tmp_path: Path) -> None:
+    tensors = [
+        Tensor(f"t{i:02}", "F32", (i + 1,), "scattered", "f", None, 4 * i + 4) for i in range(13)
+    ]
+    source, checkpoint = table(tmp_path, bytes(40), [*tensors, replace(tensors[3], name="again")])
+    (note,) = digest(source, checkpoint, sha256=False).notes
+    assert note.startswith('identity unknown: f: the elements of tensor "again" are not read: its ')
+    assert note.endswith(" (12 more tensors cannot be read either)")
+
+
 def test_claims_beyond_reason_are_refused_at_once(tmp_path: Path) -> None:
     tensors = [
         Tensor(f"t{i}", "U8", (1 << 20, 1 << 20), "plain", "f", i, 10, strides=(0, 0))

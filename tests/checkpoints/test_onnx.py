@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
+from steelyard.checkpoints.data import chunks
 from steelyard.checkpoints.onnx import HEAD_BYTES, looks_like_onnx, read
-from steelyard.checkpoints.onnx.tensors import ELEMENT_TYPES, SCATTERED, VARINT_RUN
-from steelyard.checkpoints.tensors import PLAIN, Checkpoint, ProblemKind, Tensor
+from steelyard.checkpoints.onnx.tensors import ELEMENT_TYPES
+from steelyard.checkpoints.tensors import PLAIN, SCATTERED, VARINT, Checkpoint, ProblemKind, Tensor
 from steelyard.sources.memory import BytesReader
 
 NUMERIC = sorted(set(ELEMENT_TYPES) - {TensorProto.STRING})
@@ -37,13 +38,14 @@ def table(proto: onnx.ModelProto) -> tuple[Checkpoint, bytes]:
 
 def check(tensor: Tensor, data: bytes, expected: TensorProto) -> None:
     """The bytes that the table points at mean what the onnx package says they mean."""
-    assert tensor.encoding == PLAIN
+    assert tensor.encoding in {PLAIN, VARINT}
     assert tensor.offset is not None
-    rebuilt = TensorProto(
-        dims=tensor.shape,
-        data_type=expected.data_type,
-        raw_data=data[tensor.offset : tensor.offset + tensor.nbytes],
-    )
+    assert 0 < tensor.offset <= len(data) - tensor.extent
+    assert (tensor.stored is None) == (tensor.encoding == PLAIN)
+    content = b"".join(chunks(BytesReader("m.onnx", data), tensor))
+    if tensor.encoding == PLAIN:
+        assert content == data[tensor.offset : tensor.offset + tensor.nbytes]
+    rebuilt = TensorProto(dims=tensor.shape, data_type=expected.data_type, raw_data=content)
     found, wanted = numpy_helper.to_array(rebuilt), numpy_helper.to_array(expected)
     assert found.shape == wanted.shape
     assert found.tobytes() == wanted.tobytes()
@@ -82,25 +84,27 @@ def test_typed_tensors_of_every_type(data_type: int) -> None:
     (tensor,) = checkpoint.tensors
     assert (tensor.shape, tensor.nbytes) == ((3, 3), len(raw.raw_data))
     assert tensor.dtype == ELEMENT_TYPES[data_type].dtype
-    if data_type in FIXED_WIDTH:
-        check(tensor, data, raw)
-    else:
-        assert (tensor.encoding, tensor.offset) == (VARINT_RUN, None)
+    assert tensor.encoding == (PLAIN if data_type in FIXED_WIDTH else VARINT)
+    check(tensor, data, raw)
 
 
-def test_floats_that_do_not_lie_in_one_run_have_no_offset() -> None:
+def test_elements_that_do_not_lie_in_one_run_have_no_offset() -> None:
     whole = helper.make_tensor("w", TensorProto.FLOAT, (4,), [1, 2, 3, 4]).SerializeToString()
     loose = TensorProto(dims=[2], data_type=TensorProto.FLOAT, name="loose").SerializeToString()
     loose += b"\x25\x00\x00\x80\x3f" * 2
     run = TensorProto(float_data=[1, 2]).SerializeToString()
     split = TensorProto(dims=[4], data_type=TensorProto.FLOAT, name="split").SerializeToString()
     data = model().SerializeToString()
-    tensors = b"".join(b"\x2a" + bytes([len(t)]) + t for t in (whole, loose, split + run + run))
+    mixed = TensorProto(dims=[3], data_type=TensorProto.INT64, name="mixed").SerializeToString()
+    mixed += b"\x3a\x02\x01\x02" + b"\x38\x03"
+    parts = (whole, loose, split + run + run, mixed)
+    tensors = b"".join(b"\x2a" + bytes([len(t)]) + t for t in parts)
     data += b"\x3a" + bytes([len(tensors)]) + tensors
     onnx.load_from_string(data)
     found = read(BytesReader("m.onnx", data), {}).tensors
     assert [(t.name, t.encoding, t.offset is None, t.nbytes) for t in found] == [
         ("loose", SCATTERED, True, 8),
+        ("mixed", SCATTERED, True, 24),
         ("split", SCATTERED, True, 16),
         ("w", PLAIN, False, 16),
     ]
@@ -128,8 +132,7 @@ def test_any_model_reads_as_the_onnx_package_reads_it(
     for initializer in initializers:
         tensor = found[initializer.name]
         assert tensor.shape == tuple(initializer.dims)
-        if tensor.encoding == PLAIN:
-            check(tensor, data, initializer)
+        check(tensor, data, initializer)
 
 
 def branch(name: str, value: float) -> onnx.GraphProto:

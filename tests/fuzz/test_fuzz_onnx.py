@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from steelyard.checkpoints.data import chunks
 from steelyard.checkpoints.onnx import looks_like_onnx, read
+from steelyard.checkpoints.tensors import Tensor
 from steelyard.errors import CheckpointError
 from steelyard.sources.memory import BytesReader
 from tests.fuzz.counts import fuzz_count
@@ -42,6 +46,8 @@ def sample() -> bytes:
             numpy_helper.from_array(floats, "raw"),
             helper.make_tensor("typed", TensorProto.FLOAT, [2], [1, 2]),
             helper.make_tensor("half", TensorProto.FLOAT16, [2], [1, 2]),
+            helper.make_tensor("long", TensorProto.INT64, [4], [-1, 0, 300, 2**63 - 1]),
+            helper.make_tensor("sixes", TensorProto.FLOAT6E2M3, [5], [0, 1, 1, 2, 4]),
             beside,
         ],
     )
@@ -68,8 +74,21 @@ def survive(data: bytes) -> bool:
     assert names == sorted(set(names))
     for tensor in checkpoint.tensors:
         size = len(data) if tensor.file == "m.onnx" else SIBLINGS[tensor.file]
-        assert tensor.offset is None or 0 <= tensor.offset <= size - tensor.nbytes
+        assert tensor.offset is None or 0 <= tensor.offset <= size - tensor.extent
+        if tensor.offset is not None and tensor.file == "m.onnx":
+            given_or_refused(BytesReader("m.onnx", data), tensor)
     return True
+
+
+def given_or_refused(reader: BytesReader, tensor: Tensor) -> None:
+    """Read a tensor's bytes: they are as many as it has, unless it is refused."""
+    given = 0
+    with suppress(CheckpointError):
+        for piece in chunks(reader, tensor, 32):
+            assert 0 < len(piece) <= 32
+            given += len(piece)
+        assert given == tensor.nbytes
+    assert given <= tensor.nbytes
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -66,19 +66,14 @@ class Real:
         return f"{self.asset}/{self.path}".rstrip("/")
 
 
-def _onnx(asset: str, path: str, parameters: int, tensors: int, *, identified: bool = True) -> Real:
-    """Describe one ONNX file, audited alone: nothing beside it can state a license.
-
-    Where some numbers are packed with varying length, the identity is not told.
-    """
+def _onnx(asset: str, path: str, parameters: int, tensors: int) -> Real:
+    """Describe one ONNX file, audited alone: whether a license lies beside it is a question."""
     return Real(
         asset,
         path,
         format="onnx",
         parameters=parameters,
         tensors=tensors,
-        findings=NO_LICENSE,
-        identified=identified,
     )
 
 
@@ -226,7 +221,7 @@ VISION = (
         format="pytorch",
         tensors=154,
         parameters=20_770_466,
-        findings=NO_LICENSE | PICKLE,
+        findings=PICKLE,
     ),
     Real(
         "easyocr",
@@ -234,7 +229,7 @@ VISION = (
         format="pytorch",
         tensors=44,
         parameters=3_781_345,
-        findings=NO_LICENSE | PICKLE,
+        findings=PICKLE,
     ),
     Real(
         "nudenet",
@@ -245,7 +240,7 @@ VISION = (
         declared=frozenset({"AGPL-3.0-only", "MIT"}),
         detected=frozenset({"AGPL-3.0-only"}),
         license="AGPL-3.0-only",
-        findings={"LIC002": "error", "LIC016": "error"} | NO_CARD,
+        findings={"LIC002": "error"} | NO_CARD,
         contradictions=frozenset({"license.declared", "license.effective"}),
     ),
     Real(
@@ -278,7 +273,6 @@ VISION = (
         "rapidocr_onnxruntime/models/ch_ppocr_mobile_v2.0_cls_infer.onnx",
         129_356,
         308,
-        identified=False,
     ),
     _onnx("ocr-models", "package/assets/ch_ppocr_mobile_v2.0_cls_infer.onnx", 129_356, 250),
 )
@@ -304,13 +298,12 @@ SPEECH = (
         format="safetensors",
         tensors=15,
         parameters=309_633,
-        findings=NO_LICENSE,
     ),
     _onnx("silero-vad", "silero_vad/data/silero_vad_16k_op15.onnx", 309_633, 177),
     _onnx("silero-vad", "silero_vad/data/silero_vad_16k_sequence.onnx", 309_633, 44),
     _onnx("silero-vad", "silero_vad/data/silero_vad_half.onnx", 309_633, 172),
     _onnx("silero-vad", "silero_vad/data/silero_vad_openvino_16k.onnx", 309_633, 99),
-    _onnx("silero-vad", "silero_vad/data/silero_vad.onnx", 545_282, 345, identified=False),
+    _onnx("silero-vad", "silero_vad/data/silero_vad.onnx", 545_282, 345),
     # Two folded constants (258 and 130 numbers) look like weights.
     _onnx("silero-vad", "silero_vad/data/silero_vad_op18_ifless.onnx", 545_282 + 388, 45),
     Real(
@@ -319,7 +312,7 @@ SPEECH = (
         format="pytorch",
         tensors=33,
         parameters=545_282,
-        findings=NO_LICENSE | PICKLE | NOT_READ,
+        findings=PICKLE | NOT_READ,
         unsafe=None,
     ),
     Real(
@@ -327,12 +320,11 @@ SPEECH = (
         format="onnx",
         tensors=781,
         # Reciprocals that the exporter folded (some thousand) look like weights.
-        parameters=81_151_911,
+        parameters=81_151_896,
         declared=frozenset({"Apache-2.0"}),
         detected=frozenset({"Apache-2.0"}),
         license="Apache-2.0",
         findings=NO_CARD,
-        identified=False,
     ),
 )
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from steelyard.analyzers.base import few, shortened
 from steelyard.checkpoints.documents import JsonValue
 from steelyard.checkpoints.model import Model
 from steelyard.checkpoints.tensors import Checkpoint, PickleImport, ProblemKind
@@ -30,20 +31,19 @@ def analyze(model: Model) -> Iterable[Fact]:
     )
     files = sorted({path for weights in pickles for path in weights.files})
     holds_pickle = bool(pickles or imports)
-    yield Fact(
-        "code.pickle", holds_pickle, Basis.MEASURED, tuple(Evidence(file=path) for path in files)
-    )
+    evidence = tuple(Evidence(file=path) for path in files[:_MOST_EVIDENCE])
+    yield Fact("code.pickle", holds_pickle, Basis.MEASURED, evidence)
     own = _scripts(pickles)
+    grades = {name: grade(name) for name in {found.name for found in imports}}
     strange = [
         found
         for found in imports
-        if grade(found.name) != "rebuilds"
+        if grades[found.name] != "rebuilds"
         and not (found.file in own and found.name.startswith(_SCRIPT_MODULE))
     ]
-    yield Fact(
-        "code.imports", frozenset(found.name for found in strange), Basis.MEASURED, _show(strange)
-    )
-    dangerous = [found for found in strange if grade(found.name) == "dangerous"]
+    dangerous = [found for found in strange if grades[found.name] == "dangerous"]
+    names = few(found.name for found in (*dangerous, *strange))
+    yield Fact("code.imports", names, Basis.MEASURED, _show(strange))
     if dangerous:
         yield Fact("code.unsafe", True, Basis.MEASURED, _show(dangerous))
     elif model.weights and not strange and not _unread(model):
@@ -56,10 +56,10 @@ def grade(name: str) -> str:
     table = load("pickle_imports")
     if name in table["rebuilds"]:
         return "rebuilds"
-    parts = name.split(".")
-    prefixes = {".".join(parts[:n]) + ".*" for n in range(1, len(parts))}
-    dangerous = table["dangerous"]
-    return "dangerous" if name in dangerous or prefixes & set(dangerous) else "unknown"
+    for entry in table["dangerous"]:
+        if name == entry or (entry.endswith(".*") and name.startswith(entry[:-1])):
+            return "dangerous"
+    return "unknown"
 
 
 def _unread(model: Model) -> bool:
@@ -90,12 +90,12 @@ def _scripts(pickles: Iterable[Checkpoint]) -> frozenset[str]:
 def _remote(model: Model) -> Iterable[Fact]:
     """Yield the repository code that configurations ask to run under remote-code trust."""
     evidence = [
-        Evidence(file=path, field=f"auto_map.{key}", quote=value)
+        Evidence(file=path, field=shortened(f"auto_map.{key}"), quote=shortened(value))
         for path, document in sorted(model.json.items())
         if isinstance(document, dict)
         for key, value in _auto_map(document)
     ]
-    targets = frozenset(item.quote for item in evidence if item.quote)
+    targets = few(item.quote for item in evidence if item.quote)
     yield Fact("code.remote", targets, Basis.MEASURED, tuple(evidence[:_MOST_EVIDENCE]))
 
 
@@ -114,7 +114,7 @@ def _show(found: Iterable[PickleImport]) -> tuple[Evidence, ...]:
         Evidence(
             file=item.file,
             offset=item.offset,
-            quote=f"{item.name}{' is called' if item.called else ''}",
+            quote=f"{shortened(item.name)}{' is called' if item.called else ''}",
         )
         for item in list(found)[:_MOST_EVIDENCE]
     )

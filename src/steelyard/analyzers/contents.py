@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 from pathlib import PurePosixPath
 
+from steelyard.analyzers.base import few
 from steelyard.checkpoints.grouping import is_adapter
 from steelyard.checkpoints.model import Model
-from steelyard.checkpoints.onnx.tensors import VARINT_RUN
-from steelyard.checkpoints.tensors import PLAIN, Checkpoint
+from steelyard.checkpoints.tensors import Checkpoint
 from steelyard.facts import Basis, Evidence, Fact
 from steelyard.knowledge import load
 from steelyard.sources.base import SkipReason
@@ -18,6 +19,8 @@ SIGNATURE_SUFFIXES = (".sig", ".sigstore", ".sigstore.json")
 
 FILE_TYPE = "general.file_type"
 """The GGUF key that numbers the mixture of encodings of a file."""
+
+_MOST_EVIDENCE = 50
 
 
 def analyze(model: Model) -> Iterable[Fact]:
@@ -39,7 +42,7 @@ def analyze(model: Model) -> Iterable[Fact]:
     others = [weights for weights in model.weights[1:] if weights.tensors]
     if others:
         names = [set_name(weights) for weights in others]
-        yield Fact("weights.other", frozenset(names), Basis.MEASURED, _files(names))
+        yield Fact("weights.other", few(names), Basis.MEASURED, _files(names))
     adapters = [weights.files[0] for weights in model.weights if is_adapter(weights)]
     if model.weights:
         yield Fact("adapter.present", bool(adapters), Basis.MEASURED, _files(adapters))
@@ -55,8 +58,7 @@ def encodings(weights: Checkpoint) -> dict[str, int]:
     """Count the bytes of a weights set by encoding (the element type where that is plain)."""
     sizes: dict[str, int] = {}
     for tensor in weights.tensors:
-        packed = tensor.encoding not in (PLAIN, VARINT_RUN)
-        key = tensor.encoding if packed else tensor.dtype
+        key = tensor.encoding if tensor.quantized else tensor.dtype
         sizes[key] = sizes.get(key, 0) + tensor.nbytes
     return sizes
 
@@ -85,11 +87,11 @@ def _skipped(model: Model) -> Iterable[Fact]:
     for name, skipped in (("files.escaping", escaping), ("files.skipped", others)):
         yield Fact(
             name,
-            frozenset(s.path for s in skipped),
+            few(s.path for s in skipped),
             Basis.MEASURED,
             tuple(Evidence(file=s.path, quote=s.detail or s.reason.value) for s in skipped[:20]),
         )
 
 
 def _files(paths: Iterable[str]) -> tuple[Evidence, ...]:
-    return tuple(Evidence(file=str(PurePosixPath(path))) for path in paths)
+    return tuple(Evidence(file=str(PurePosixPath(path))) for path in islice(paths, _MOST_EVIDENCE))

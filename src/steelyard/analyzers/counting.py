@@ -17,7 +17,7 @@ from steelyard import knowledge
 from steelyard.analyzers.architecture import storage
 from steelyard.analyzers.configurations import knowledge_of
 from steelyard.checkpoints.naming import TensorName, parse, split_part
-from steelyard.checkpoints.tensors import DTYPE_BITS, PLAIN, Checkpoint, Tensor
+from steelyard.checkpoints.tensors import DTYPE_BITS, Checkpoint, Tensor
 
 BUFFER = "constants and running statistics"
 CONSTANT = "small constants of the graph"
@@ -128,12 +128,12 @@ def _buffer_names() -> tuple[frozenset[str], tuple[str, ...]]:
 
 
 def _is_float(tensor: Tensor) -> bool:
-    return tensor.encoding != PLAIN or tensor.dtype.startswith(("F", "BF", "C"))
+    return tensor.quantized or tensor.dtype.startswith(("F", "BF", "C"))
 
 
 def _is_small(tensor: Tensor) -> bool:
     """Tell whether a tensor's elements are so small that they need a scale: integers, or 8 bits."""
-    return not _is_float(tensor) or (tensor.encoding == PLAIN and DTYPE_BITS[tensor.dtype] <= 8)
+    return not _is_float(tensor) or (not tensor.quantized and DTYPE_BITS[tensor.dtype] <= 8)
 
 
 def _reason_to_leave_out(

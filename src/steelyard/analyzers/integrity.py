@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from steelyard.analyzers.base import Analyzer
+from steelyard.analyzers.base import Analyzer, few, shortened
 from steelyard.checkpoints.data import array, chunks
 from steelyard.checkpoints.model import Model
-from steelyard.checkpoints.tensors import PLAIN, Problem, ProblemKind, Tensor
+from steelyard.checkpoints.tensors import PLAIN, VARINT, Problem, ProblemKind, Tensor
 from steelyard.facts import Basis, Evidence, Fact
 from steelyard.progress import NoProgress, Progress
 from steelyard.sources.base import ByteReader
@@ -43,10 +43,10 @@ def analyze(model: Model) -> Iterable[Fact]:
         found = [problem for problem in problems if problem.kind is kind]
         yield Fact(
             name,
-            frozenset(_told(found)),
+            few(_told(found)),
             Basis.MEASURED,
             tuple(
-                Evidence(file=problem.file, offset=problem.offset, quote=problem.what)
+                Evidence(file=problem.file, offset=problem.offset, quote=shortened(problem.what))
                 for problem in found[:_MOST_EVIDENCE]
             ),
         )
@@ -59,7 +59,7 @@ def value_scan(progress: Progress | None = None) -> Analyzer:
         if model.main is None:
             return
         watch = progress or NoProgress()
-        tensors = [t for t in model.main.tensors if t.encoding == PLAIN and _is_float(t)]
+        tensors = [t for t in model.main.tensors if t.encoding in (PLAIN, VARINT) and _is_float(t)]
         watch.start("NaN and infinity", sum(tensor.nbytes for tensor in tensors))
         total, places = 0, []
         for tensor in tensors:

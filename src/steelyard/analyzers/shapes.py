@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from math import prod
 
 from steelyard.checkpoints.naming import TensorName, parse
-from steelyard.checkpoints.tensors import PLAIN, Checkpoint, Tensor
+from steelyard.checkpoints.tensors import Checkpoint, Tensor
 
 _TEXT_STACKS = (None, "encoder", "decoder")
 _BLOCK_NORMS = ("norm.attention", "norm.mlp", "norm.post_attention", "norm.post_mlp")
@@ -82,7 +82,7 @@ class _Table:
 def has_logical_shape(tensor: Tensor) -> bool:
     """Tell whether a tensor's shape is that of the values: nothing is packed into integers."""
     return bool(tensor.shape) and (
-        tensor.encoding != PLAIN or tensor.dtype.startswith(("F", "BF")) or tensor.dtype == "I8"
+        tensor.quantized or tensor.dtype.startswith(("F", "BF")) or tensor.dtype == "I8"
     )
 
 

@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 
 from steelyard.checkpoints.documents import shown
 from steelyard.checkpoints.limits import Limits
-from steelyard.checkpoints.tensors import DTYPE_BITS, PLAIN, Tensor
+from steelyard.checkpoints.onnx.varints import decoded
+from steelyard.checkpoints.small_floats import value_table
+from steelyard.checkpoints.tensors import DTYPE_BITS, PLAIN, VARINT, Tensor
 from steelyard.checkpoints.zip_members import payload
 from steelyard.checkpoints.zips import ZipMember, directory
 from steelyard.errors import CheckpointError, LimitExceeded, Truncated, Unsupported
@@ -36,6 +38,8 @@ WHOLE_BYTES: Final = 1 << 26
 """Largest tensor that is held whole because it is both compressed and not row-major."""
 
 _MOST_BITS: Final = 1 << 63
+_ELEMENTWISE: Final = frozenset({PLAIN, VARINT})
+"""Encodings that are given as elements, not as stored."""
 
 _COMPONENT_BYTES: Mapping[str, int] = MappingProxyType({"C64": 4, "C128": 8})
 _NUMPY_TYPES: Mapping[str, str] = MappingProxyType(
@@ -56,15 +60,6 @@ _NUMPY_TYPES: Mapping[str, str] = MappingProxyType(
         "C128": "<c16",
     }
 )
-_SMALL_FLOATS: Mapping[str, tuple[int, int]] = MappingProxyType(
-    {
-        "F8_E4M3": (3, 7),
-        "F8_E5M2": (2, 15),
-        "F8_E4M3FNUZ": (3, 8),
-        "F8_E5M2FNUZ": (2, 16),
-    }
-)
-"""For each: bits of the mantissa, and the exponent's bias."""
 
 
 def stored_bytes(
@@ -125,9 +120,9 @@ def chunks(
 ) -> Iterator[memoryview]:
     """Yield a tensor's bytes in canonical form, in pieces of at most `size` bytes.
 
-    Plain elements come row-major and little endian, whole elements in each piece (so `size` is
-    rounded down, though never below one element); quantized blocks come as stored. A piece may
-    be a view of the file: it is valid until the reader is closed.
+    Elements, plain or decoded from varints, come row-major and little endian, whole ones in each
+    piece (so `size` is rounded down, though never below one); quantized blocks come as stored. A
+    piece may be a view of the file: it is valid until the reader is closed.
 
     Args:
         reader: The file that `tensor.file` names.
@@ -143,16 +138,17 @@ def chunks(
     """
     width = _width(tensor)
     step = max(size - size % width, width)
-    if tensor.encoding == "varint":
-        raise _unsupported(tensor, "its numbers are packed with varying length")
     strides = _strides(tensor)
-    if tensor.encoding == PLAIN and strides is None:
+    if tensor.encoding in _ELEMENTWISE and strides is None:
         _check_span(tensor, -(-tensor.elements * DTYPE_BITS[tensor.dtype] // 8))
     pieces: Iterator[memoryview]
     if strides is not None:
         pieces = _gathered(_whole(reader, tensor, members), tensor, strides, step)
     elif tensor.offset is None:
         pieces = _inflated(reader, tensor, step, members)
+    elif tensor.encoding == VARINT:
+        yield from decoded(reader, tensor, tensor.offset, step)
+        return
     else:
         pieces = _viewed(reader, tensor.offset, tensor.nbytes, step)
     for piece in pieces:
@@ -182,7 +178,7 @@ def array(
         Unsupported: If the elements are quantized or smaller than a byte.
         CheckpointError: If what is stored does not fit the tensor; see `chunks`.
     """
-    if tensor.encoding != PLAIN:
+    if tensor.encoding not in _ELEMENTWISE:
         raise _unsupported(tensor, f"its elements are packed as {tensor.encoding}")
     if DTYPE_BITS[tensor.dtype] < 8:
         raise _unsupported(tensor, f"{tensor.dtype} elements are not unpacked")
@@ -196,7 +192,7 @@ def array(
             offset=tensor.offset,
         )
     result = np.empty(tensor.elements, target)
-    table = _table(tensor.dtype)
+    table = value_table(tensor.dtype)
     stored = _NUMPY_TYPES.get(tensor.dtype, "<u2" if tensor.dtype == "BF16" else "u1")
     filled = 0
     for piece in chunks(reader, tensor, members=members):
@@ -218,7 +214,7 @@ def _target(dtype: str) -> np.dtype[Any]:
 
 def _width(tensor: Tensor) -> int:
     """Return the bytes of one element; 1 where elements are packed or smaller than that."""
-    return max(DTYPE_BITS[tensor.dtype] // 8, 1) if tensor.encoding == PLAIN else 1
+    return max(DTYPE_BITS[tensor.dtype] // 8, 1) if tensor.encoding in _ELEMENTWISE else 1
 
 
 def _strides(tensor: Tensor) -> tuple[int, ...] | None:
@@ -354,33 +350,6 @@ def _regrouped(pieces: Iterable[bytes], nbytes: int, step: int) -> Iterator[memo
             return
     if waiting:
         yield memoryview(bytes(waiting))
-
-
-def _table(dtype: str) -> NDArray[np.float32] | None:
-    """Return the value of each byte of an eight-bit floating-point type; None for others.
-
-    Source: OCP 8-bit Floating Point Specification 1.0 (E4M3, E5M2), OCP Microscaling Formats
-    1.0 (E8M0), and the FNUZ types as LLVM defines them: no infinities, no negative zero.
-    """
-    codes = np.arange(256)
-    if dtype == "F8_E8M0":
-        return np.where(codes == 255, np.nan, np.exp2(codes - 127.0)).astype(np.float32)
-    if dtype not in _SMALL_FLOATS:
-        return None
-    bits, bias = _SMALL_FLOATS[dtype]
-    exponent = (codes & 127) >> bits
-    fraction = codes & ((1 << bits) - 1)
-    scaled = np.where(exponent == 0, fraction, fraction + (1 << bits))
-    magnitudes = np.ldexp(scaled.astype(np.float64), np.maximum(exponent, 1) - bias - bits)
-    values: NDArray[np.float32] = np.where(codes > 127, -magnitudes, magnitudes).astype(np.float32)
-    if dtype.endswith("FNUZ"):
-        values[128] = np.nan
-    elif dtype == "F8_E4M3":
-        values[[127, 255]] = np.nan
-    else:
-        top = exponent == 31
-        values[top] = np.where(fraction[top] > 0, np.nan, np.copysign(np.inf, values[top]))
-    return values
 
 
 def _wrong(tensor: Tensor, why: str) -> CheckpointError:

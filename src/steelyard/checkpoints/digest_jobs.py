@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
@@ -64,6 +64,8 @@ class Ask:
     """As in `Span`, for a `tensor`."""
     swap: int = 1
     """As in `Span`, for rows that are put back in order."""
+    name: str = field(default="", compare=False, repr=False)
+    """The name of the `tensor`, for a person: one of them, where aliases ask the same."""
 
     @property
     def nbytes(self) -> int:
@@ -100,7 +102,7 @@ class _Outcome:
     plan: FilePlan
     digests: Mapping[Ask, bytes]
     sha256: str | None = None
-    notes: tuple[str, ...] = ()
+    failures: tuple[tuple[Ask, CheckpointError], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +135,7 @@ def compute(
         for batch in _batches(plan):
             size = sum(ask.nbytes for ask in batch)
             jobs.append(_Job(size, partial(_hash_batch, source, plan, batch)))
-    notes: list[str] = []
+    failures: dict[str, list[tuple[Ask, CheckpointError]]] = {}
     progress.start("digests", sum(job.size for job in jobs))
     try:
         outcomes = _perform(jobs, workers, progress)
@@ -142,8 +144,17 @@ def compute(
     for outcome in outcomes:
         outcome.plan.known.update(outcome.digests)
         outcome.plan.sha256 = outcome.sha256 or outcome.plan.sha256
-        notes += outcome.notes
-    return sorted(notes)
+        if outcome.failures:
+            failures.setdefault(outcome.plan.name, []).extend(outcome.failures)
+    return [_note(name, failures[name]) for name in sorted(failures)]
+
+
+def _note(file: str, failures: Sequence[tuple[Ask, CheckpointError]]) -> str:
+    """Say that tensors of a file cannot be read: one line, however many there are."""
+    _, error = min(failures, key=lambda failure: failure[0].name)
+    others = len(failures) - 1
+    more = f" ({others} more tensors cannot be read either)" if others else ""
+    return f"identity unknown: {file}: {error.what}: {error.why}{more}"
 
 
 def _perform(jobs: Sequence[_Job], workers: int, progress: Progress) -> list[_Outcome]:
@@ -239,9 +250,9 @@ def _batches(plan: FilePlan) -> Iterator[tuple[Ask, ...]]:
 
 
 def _hash_batch(source: Source, plan: FilePlan, batch: Sequence[Ask], watch: Watch) -> _Outcome:
-    """Hash tensors one by one; one that cannot be read becomes a note."""
+    """Hash tensors one by one, and gather those that cannot be read."""
     digests: dict[Ask, bytes] = {}
-    notes = []
+    failures = []
     with source.open(plan.name) as reader:
         archived = any(ask.tensor is not None and ask.tensor.member is not None for ask in batch)
         members = {member.name: member for member in directory(reader)} if archived else None
@@ -253,10 +264,10 @@ def _hash_batch(source: Source, plan: FilePlan, batch: Sequence[Ask], watch: Wat
                     watch(len(piece))
                 digests[ask] = taker.digest()
             except CheckpointError as error:
-                notes.append(f"identity unknown: {plan.name}: {error.what}")
+                failures.append((ask, error))
     if stamp_of(plan.name, Path(plan.stamp.path)) != plan.stamp:
         raise changed(plan.name)
-    return _Outcome(plan, digests, None, tuple(notes))
+    return _Outcome(plan, digests, None, tuple(failures))
 
 
 def _canonical(
@@ -266,7 +277,8 @@ def _canonical(
     if ask.tensor is None:
         return
     if ask.heads is None or ask.tensor.offset is None:
-        yield from chunks(reader, ask.tensor, BUFFER, members=members)
+        tensor = replace(ask.tensor, name=ask.name)
+        yield from chunks(reader, tensor, BUFFER, members=members)
     else:
         yield from reordered(reader, ask.tensor, ask.tensor.offset, ask.heads)
 

@@ -4,7 +4,8 @@ Each tensor's bytes are hashed with BLAKE3 and the digests are hashed together (
 So that the same weights have the same identity whatever file they came in:
 
 - names are canonical (`naming.canonical_names`), and leaves are sorted by them;
-- bytes are row-major and little-endian, quantized blocks as stored (`data.chunks`);
+- bytes are row-major and little-endian, varints decoded, quantized blocks as stored
+  (`data.chunks`);
 - rows of queries and keys that llama.cpp's converter reordered are put back in order;
 - F16 and BF16 tensors of at most one dimension are hashed as the F32 that equals them, because
   that converter widens them;
@@ -30,7 +31,7 @@ from steelyard.checkpoints.digest_cache import DigestCache
 from steelyard.checkpoints.digest_jobs import Ask, FilePlan, compute
 from steelyard.checkpoints.digest_runs import Span, changed, stamp_of, swap_width
 from steelyard.checkpoints.naming import canonical_names, gguf_permutation
-from steelyard.checkpoints.tensors import DTYPE_BITS, PLAIN, Checkpoint, ProblemKind, Tensor
+from steelyard.checkpoints.tensors import DTYPE_BITS, PLAIN, VARINT, Checkpoint, ProblemKind, Tensor
 from steelyard.facts import Basis
 from steelyard.progress import NoProgress, Progress
 from steelyard.sources.base import Source, SourceFile
@@ -57,6 +58,7 @@ class TensorDigest:
     dtype: str
     """Element type that was hashed: `F32` for what was widened."""
     encoding: str
+    """Encoding that was hashed: `plain` for what was decoded."""
     shape: tuple[int, ...]
     digest: bytes
     """BLAKE3, 32 bytes."""
@@ -173,7 +175,7 @@ def _digests(checkpoint: Checkpoint, values: Sequence[bytes]) -> tuple[TensorDig
             tensor.name,
             names[tensor.name],
             "F32" if _widen(tensor) else tensor.dtype,
-            tensor.encoding,
+            PLAIN if tensor.encoding == VARINT else tensor.encoding,
             tensor.shape,
             value,
         )
@@ -201,7 +203,7 @@ def _tie(tensors: Sequence[TensorDigest]) -> Iterator[TensorDigest]:
 
 def _widen(tensor: Tensor) -> str:
     """Name the type that a tensor is widened from; empty for those that are left as they are."""
-    small = tensor.dtype in ("F16", "BF16") and tensor.encoding == PLAIN
+    small = tensor.dtype in ("F16", "BF16") and tensor.encoding in (PLAIN, VARINT)
     return tensor.dtype if small and len(tensor.shape) <= 1 else ""
 
 
@@ -212,11 +214,13 @@ def _ask(checkpoint: Checkpoint, tensor: Tensor) -> Ask:
     swap = swap_width(tensor.dtype) if big else 1
     heads = gguf_permutation(checkpoint, tensor)
     if heads is not None and tensor.offset is not None and tensor.nbytes % tensor.shape[0] == 0:
-        return Ask(tensor.file, None, replace(tensor, name=""), heads, _widen(tensor), swap)
+        nameless = replace(tensor, name="")
+        return Ask(tensor.file, None, nameless, heads, _widen(tensor), swap, tensor.name)
     whole = not plain or tensor.nbytes * 8 == tensor.elements * DTYPE_BITS[tensor.dtype]
-    simple = whole and tensor.strides is None and tensor.encoding != "varint"
+    simple = whole and tensor.strides is None and tensor.encoding != VARINT
     if tensor.offset is None or not simple:
-        return Ask(tensor.file, None, replace(tensor, name=""), None, _widen(tensor))
+        nameless = replace(tensor, name="")
+        return Ask(tensor.file, None, nameless, None, _widen(tensor), name=tensor.name)
     return Ask(tensor.file, Span(tensor.offset, tensor.nbytes, _widen(tensor), swap))
 
 

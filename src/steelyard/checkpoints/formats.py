@@ -80,14 +80,14 @@ def identify(head: bytes, size: int, path: str) -> Format | None:
         return Format.NPY
     if _unread_by_bytes(head) is not None:
         return Format.UNREAD
+    if _is_pickle(head, suffix):
+        return Format.PICKLE
     if suffix == ".safetensors" or _is_safetensors(head, size):
         return Format.SAFETENSORS
     if suffix == ".gguf":
         return Format.GGUF
     if suffix == ".onnx":
         return Format.ONNX
-    if looks_like_pickle(head) and (suffix in _PICKLE_SUFFIXES or head[:1] == b"\x80"):
-        return Format.PICKLE
     if looks_like_onnx(head) and suffix not in _PICKLE_SUFFIXES:
         return Format.ONNX
     return Format.UNREAD if _is_tensorflow_js(path) else None
@@ -102,6 +102,12 @@ def _unread_by_bytes(head: bytes) -> str | None:
     if _is_ctranslate2(head):
         return "CTranslate2"
     return next((name for magic, name in UNREAD_MAGIC.items() if head.startswith(magic)), None)
+
+
+def _is_pickle(head: bytes, suffix: str) -> bool:
+    """Tell a pickle; a file that may be safetensors as well is what its name lets be loaded."""
+    marked = head[:1] == b"\x80" and suffix not in (".safetensors", ".gguf", ".onnx")
+    return (marked or suffix in _PICKLE_SUFFIXES) and looks_like_pickle(head)
 
 
 def _is_tensorflow_js(path: str) -> bool:

@@ -57,9 +57,12 @@ _TEXT_SUFFIXES = frozenset({"", ".md", ".txt", ".rst", ".markdown", ".html"})
 _MOST_DOCUMENTS = 500
 _DOCUMENT_MEMORY = 64_000_000
 """Bytes that the documents of one model may take together."""
+_UNNAMED = (Format.SAFETENSORS, Format.GGUF, Format.PICKLE)
+"""Formats that are looked for in files of any name; in those named like text, only pickles."""
 _STEPPED = frozenset({Format.PICKLE, Format.ZIP, Format.ONNX})
 """Formats that are interpreted step by step: all files together share `Limits.opcodes`."""
-_SMALLEST_UNNAMED = 1024
+_SMALLEST_UNNAMED = 4
+"""No program of a pickle is shorter."""
 
 
 def read_model(source: Source, limits: Limits = DEFAULT_LIMITS) -> Model:
@@ -105,14 +108,15 @@ def _candidates(source: Source) -> Iterator[tuple[SourceFile, Format | None, byt
     for file in source.files:
         named = named_like_weights(file.path)
         local = source.local_path(file.path) is not None
-        if not named and (not local or file.size < _SMALLEST_UNNAMED or _is_text(file.path)):
+        if not named and (not local or file.size < _SMALLEST_UNNAMED):
             continue
         if file.size == 0:
             continue
         with source.open(file.path) as reader:
             head = reader.read(0, min(HEAD_BYTES, file.size))
         kind = identify(head, file.size, file.path)
-        if named or kind in (Format.SAFETENSORS, Format.GGUF, Format.PICKLE):
+        hidden = (Format.PICKLE,) if _is_text(file.path) else _UNNAMED
+        if named or kind in hidden:
             yield file, kind, head
 
 

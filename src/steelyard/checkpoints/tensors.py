@@ -15,6 +15,12 @@ from types import MappingProxyType
 
 PLAIN = "plain"
 """The encoding of elements that lie one after another in their own type."""
+VARINT = "varint"
+"""The encoding of elements that are stored as one run of protobuf varints."""
+SCATTERED = "scattered"
+"""The encoding of elements that do not lie in one piece."""
+ABSENT = "meta"
+"""The encoding of a tensor that has a shape but was saved without its elements."""
 
 DTYPE_BITS: Mapping[str, int] = MappingProxyType(
     {
@@ -55,7 +61,7 @@ class Tensor:
     """One stored tensor: what it is and where its bytes lie.
 
     Laws: `shape` is row-major with the slowest dimension first, whatever the container's own
-    order; `offset + nbytes` never exceeds the file's size (a reader raises before it builds a
+    order; `offset + extent` never exceeds the file's size (a reader raises before it builds a
     tensor that breaks this); `elements` is the number of logical elements, so a quantized
     block counts what it decodes to.
     """
@@ -73,13 +79,26 @@ class Tensor:
     offset: int | None
     """First byte in `file`; None when the bytes are compressed or scattered (see `member`)."""
     nbytes: int
-    """Bytes as stored, uncompressed."""
+    """Bytes of the elements, uncompressed."""
     strides: tuple[int, ...] | None = None
     """Strides in elements when the layout is not row-major contiguous, else None."""
     member: str | None = None
     """The archive member that holds the bytes when `offset` is None."""
     byteorder: str = "little"
     """`little` or `big`."""
+    stored: int | None = None
+    """Bytes taken in `file` from `offset` on, where the encoding makes that another number than
+    `nbytes`, else None."""
+
+    @property
+    def extent(self) -> int:
+        """Count the bytes taken in `file` from `offset` on."""
+        return self.nbytes if self.stored is None else self.stored
+
+    @property
+    def quantized(self) -> bool:
+        """Tell whether a scheme packs the elements, so that they are not of `dtype` as stored."""
+        return self.encoding not in (PLAIN, VARINT, SCATTERED, ABSENT)
 
     @property
     def elements(self) -> int:

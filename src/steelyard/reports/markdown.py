@@ -9,7 +9,7 @@ from steelyard.reports.outline import Issue, outline
 from steelyard.reports.report import Report
 from steelyard.reports.text import fact_text, places, plain
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#~])")
+_SPECIAL = re.compile(r"([\\`*{}\[\]<>|#~]|(?<!\w)_|_(?!\w))")
 
 
 def render(report: Report) -> str:

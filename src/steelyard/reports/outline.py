@@ -254,10 +254,9 @@ def _loading(book: FactBook) -> Iterable[Statement]:
 
 def _footer(report: Report) -> str:
     rules = counted(sum(pack.rules for pack in report.packs), "rule")
-    packs, files = counted(len(report.packs), "pack"), counted(len(report.files), "file")
+    files = counted(len(report.files), "file")
     return (
-        f"As of {report.as_of} · {rules} in {packs} · {files} · "
-        f"steelyard {report.version} · not legal advice"
+        f"As of {report.as_of} · {rules} · {files} · steelyard {report.version} · not legal advice"
     )
 
 

@@ -273,13 +273,14 @@ def _tensor(name: str, stored: Stored) -> Tensor:
         file=stored.file,
         offset=stored.offset,
         nbytes=stored.nbytes,
+        stored=stored.stored,
     )
 
 
 def _overlaps(tensors: list[Tensor]) -> Iterator[Problem]:
     """Find tensors that share some of their bytes; sharing all of them is how ONNX shares data."""
     placed = sorted(
-        (tensor.file, tensor.offset, tensor.offset + tensor.nbytes, tensor.name)
+        (tensor.file, tensor.offset, tensor.offset + tensor.extent, tensor.name)
         for tensor in tensors
         if tensor.offset is not None and tensor.nbytes
     )

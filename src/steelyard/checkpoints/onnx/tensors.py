@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import NamedTuple
 
+from steelyard.checkpoints import tensors
 from steelyard.checkpoints.onnx.protobuf import (
     I32,
     I64,
@@ -30,13 +31,9 @@ from steelyard.checkpoints.onnx.protobuf import (
     signed64,
     tag,
 )
+from steelyard.checkpoints.onnx.varints import LONGEST_VARINT, numbers
 from steelyard.checkpoints.tensors import DTYPE_BITS, PLAIN, Problem, ProblemKind
 from steelyard.errors import CheckpointError, LimitExceeded, Truncated
-
-VARINT_RUN = "varint"
-"""The encoding of elements that are stored as protobuf varints."""
-SCATTERED = "scattered"
-"""The encoding of fixed-width elements that do not lie in one run."""
 
 FLOAT_DATA, INT32_DATA, INT64_DATA, DOUBLE_DATA, UINT64_DATA = 4, 5, 7, 10, 11
 """The typed fields of a TensorProto."""
@@ -95,7 +92,6 @@ _LOOSE: Mapping[int, int] = MappingProxyType(
     {FLOAT_DATA: I32, DOUBLE_DATA: I64, INT32_DATA: VARINT, INT64_DATA: VARINT, UINT64_DATA: VARINT}
 )
 _MOST_ELEMENTS = 2**63 - 1
-_LONGEST_VARINT = 10
 _DRIVE = re.compile(r"[A-Za-z]:")
 _FIX = "get the file again from its publisher; do not load it until this is explained"
 
@@ -114,6 +110,8 @@ class Stored:
     nbytes: int
     at: int
     """Where its message lies."""
+    stored: int | None = None
+    """As in `Tensor`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,13 +127,15 @@ class _Run:
     """What one typed field holds so far."""
 
     pieces: int = 0
-    """Packed runs that are not empty."""
+    """Packed runs that are not empty, and elements that stand alone."""
     offset: int = 0
     """First byte of the last of them."""
+    length: int = 0
+    """Its bytes."""
     packed: int = 0
-    """Bytes of all of them."""
+    """Bytes of all packed runs."""
     loose: int = 0
-    """Elements that stand alone, not packed."""
+    """Elements that stand alone."""
 
 
 @dataclass(slots=True)
@@ -175,10 +175,9 @@ def read_tensor(wire: Wire, span: Span, place: Place) -> Stored | Problem:
     nbytes = (elements * DTYPE_BITS[kind.dtype] + 7) // 8
     if draft.location == _EXTERNAL:
         return _external(draft, kind, nbytes, wire, place)
-    encoding, offset = _inline(draft, kind, elements, nbytes, wire)
-    return Stored(
-        draft.name, kind.dtype, tuple(draft.dims), encoding, place.file, offset, nbytes, span.offset
-    )
+    encoding, offset, stored = _inline(draft, kind, elements, nbytes, wire)
+    shape, at = tuple(draft.dims), span.offset
+    return Stored(draft.name, kind.dtype, shape, encoding, place.file, offset, nbytes, at, stored)
 
 
 def resolve(model: str, location: str, at: int | None = None) -> str:
@@ -255,13 +254,14 @@ def _draft(wire: Wire, span: Span) -> _Draft:
 def _add_run(draft: _Draft, part: Field) -> None:
     """Count a typed field; a wire type that does not fit it makes it an unknown field."""
     run = draft.runs.setdefault(part.number, _Run())
-    if part.tag == tag(part.number, LEN):
-        if part.length:
-            run.pieces += 1
-            run.offset = part.offset
-            run.packed += part.length
+    if part.tag == tag(part.number, LEN) and part.length:
+        run.packed += part.length
     elif part.wire == _LOOSE[part.number]:
         run.loose += 1
+    else:
+        return
+    run.pieces += 1
+    run.offset, run.length = part.offset, part.length
 
 
 def _add_place(draft: _Draft, part: Field, wire: Wire) -> None:
@@ -298,8 +298,8 @@ def _elements(draft: _Draft, wire: Wire) -> int:
 
 def _inline(
     draft: _Draft, kind: ElementType, elements: int, nbytes: int, wire: Wire
-) -> tuple[str, int | None]:
-    """Find the bytes inside the model file: the encoding and the offset.
+) -> tuple[str, int | None, int | None]:
+    """Find the bytes inside the model file: the encoding, the offset, and `Tensor.stored`.
 
     A run of varints is not read: its length is checked against the shortest and the longest that
     so many varints can be.
@@ -309,10 +309,10 @@ def _inline(
         if runs:
             raise _wrong(draft, wire, "has raw_data and typed data", "only one can be meant")
         _check_size(draft, draft.raw.length, nbytes, wire)
-        return PLAIN, draft.raw.offset
+        return PLAIN, draft.raw.offset, None
     if not runs:
         _check_size(draft, 0, nbytes, wire)
-        return PLAIN, draft.span.offset
+        return PLAIN, draft.span.offset, None
     if set(runs) != {kind.stored_in}:
         fields = ", ".join(map(str, sorted(runs)))
         raise _wrong(
@@ -323,16 +323,16 @@ def _inline(
         )
     run = runs[kind.stored_in]
     width = _WIDTHS.get(kind.stored_in)
+    whole = run.pieces == 1
     if width is not None:
         _check_size(draft, run.packed + run.loose * width, nbytes, wire)
-        whole = run.pieces == 1 and not run.loose
-        return (PLAIN, run.offset) if whole else (SCATTERED, None)
-    entries = nbytes if DTYPE_BITS[kind.dtype] <= 4 else elements
+        return (PLAIN, run.offset, None) if whole else (tensors.SCATTERED, None, None)
+    entries = numbers(kind.dtype, elements)
     packed = entries - run.loose
-    if not packed <= run.packed <= packed * _LONGEST_VARINT:
+    if not packed <= run.packed <= packed * LONGEST_VARINT:
         stored = f"{run.packed} bytes and {run.loose} single numbers"
         raise _wrong(draft, wire, f"needs {entries} numbers", f"it holds {stored} of varints")
-    return VARINT_RUN, None
+    return (tensors.VARINT, run.offset, run.length) if whole else (tensors.SCATTERED, None, None)
 
 
 def _check_size(draft: _Draft, stored: int, nbytes: int, wire: Wire) -> None:

@@ -30,7 +30,7 @@ from steelyard.errors import CheckpointError, LimitExceeded
 
 HIGHEST_PROTOCOL: Final = 5
 CHARACTERS_FOR_ONE: Final = 64
-"""Characters of text that cost as much as one value."""
+"""Characters of text that cost as much as one value; a text that is not ASCII costs four times."""
 IMPORT_COST: Final = 100
 """Values that a new import costs: a checkpoint names few, and each is graded and reported."""
 
@@ -112,8 +112,8 @@ class Machine:
             self.understood += 1
 
     def _imports(self) -> tuple[PickleImport, ...]:
-        found = (PickleImport(g.dotted, self._file, g.offset, g.called) for g in self._globals.values())
-        return tuple(sorted(found, key=lambda item: (item.name, item.offset)))
+        named = sorted(self._globals.values(), key=lambda item: (item.dotted, item.offset))
+        return tuple(PickleImport(g.dotted, self._file, g.offset, g.called) for g in named)
 
     def _note(self, what: str) -> None:
         self._problems.append(Problem(ProblemKind.NOT_FULLY_READ, what, self._file, self.offset))
@@ -137,7 +137,9 @@ class Machine:
             raise self._excess(f"more than {self._limits.json_nodes} values")
 
     def _push_new(self, value: Value) -> None:
-        self._spend(1 + len(value) // CHARACTERS_FOR_ONE if isinstance(value, str) else 1)
+        self._spend(1)
+        if isinstance(value, str):
+            self._spend(len(value) * (1 if value.isascii() else 4) // CHARACTERS_FOR_ONE)
         self._stack.append(value)
 
     def _do_constant(self, argument: Argument) -> None:
@@ -266,14 +268,14 @@ class Machine:
             target.keys.extend(items[::2])
             target.values.extend(items[1::2])
 
-    def _push_global(self, module: str, name: str) -> Global:
+    def _push_global(self, module: str, name: str) -> None:
         """Push an import; one that is named again is the one that was named first."""
+        self._spend(1)
         found = self._globals.get((module, name))
         if found is None:
             self._spend(IMPORT_COST + len(module) + len(name))
             found = self._globals[module, name] = Global(module, name, self.offset)
         self._stack.append(found)
-        return found
 
     def _do_global_name(self, argument: Argument) -> None:
         if isinstance(argument, Name):

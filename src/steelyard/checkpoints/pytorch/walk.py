@@ -44,13 +44,11 @@ from steelyard.checkpoints.pytorch.tensors import (
     tensor,
     wrong,
 )
-from steelyard.checkpoints.tensors import Problem, ProblemKind, Tensor
+from steelyard.checkpoints.tensors import ABSENT, Problem, ProblemKind, Tensor
 from steelyard.errors import LimitExceeded
 
 MOST_PROBLEMS: Final = 100
 """Problems that are listed one by one; the rest are counted."""
-META: Final = "meta"
-"""The encoding of a tensor that has a shape but was saved without its elements."""
 
 _UTILS = "torch._utils."
 _WRAPPERS = frozenset(
@@ -334,7 +332,7 @@ class Walk:
             return
         self.note(f"{path} was saved without its elements", call.offset)
         self._list(
-            Tensor(path, element.dtype, window.shape, META, self._file, None, 0, window.strides),
+            Tensor(path, element.dtype, window.shape, ABSENT, self._file, None, 0, window.strides),
             call.offset,
         )
 
