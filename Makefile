@@ -45,8 +45,8 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format $(SOURCES)
 
 bench: $(VENV)/.dev
-	$(BIN)/python -m benchmarks.digests
-	$(BIN)/python -m benchmarks.audit_size
+	$(BIN)/python benchmarks/digests.py
+	$(BIN)/python benchmarks/audit_size.py
 
 fuzz: $(VENV)/.dev
 	STEELYARD_FUZZ=10000 $(BIN)/pytest tests/fuzz -n $(JOBS)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from steelyard import knowledge
+from steelyard.analyzers.base import shortened
 from steelyard.checkpoints.documents import JsonValue
 from steelyard.checkpoints.limits import DEFAULT_LIMITS
 from steelyard.checkpoints.model import Model
@@ -124,7 +125,7 @@ def read_gguf(model: Model) -> Stated | None:
 
 def _family(content: Mapping[str, JsonValue]) -> str | None:
     model_type = content.get("model_type")
-    return family_of(model_type) if isinstance(model_type, str) and model_type else None
+    return family_of(shortened(model_type)) if isinstance(model_type, str) and model_type else None
 
 
 def _gguf_family(model: Model, architecture: str) -> str | None:

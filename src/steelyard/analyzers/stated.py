@@ -7,15 +7,20 @@ that file is heeded, so that a model cannot silence what is found about it.
 
 from __future__ import annotations
 
+import sys
 import tomllib
 from collections.abc import Iterable, Mapping
 from datetime import date
 
+from steelyard.analyzers.base import shortened
 from steelyard.checkpoints.model import Model
 from steelyard.errors import FactError
 from steelyard.facts import Basis, Evidence, Fact, Value, term
 
 FILE = "steelyard.toml"
+_MOST_CHARACTERS = 32_768
+"""The parser of TOML takes time and memory with the square of a dotted key."""
+_MOST_MISFITS = 20
 
 
 def by_user(facts: Mapping[str, Value]) -> Iterable[Fact]:
@@ -29,16 +34,24 @@ def analyze(model: Model) -> Iterable[Fact]:
     text = model.texts.get(FILE)
     if text is None:
         return
+    if len(text) > _MOST_CHARACTERS:
+        yield _damaged(f"{FILE}: longer than {_MOST_CHARACTERS} characters, so not read")
+        return
     try:
         table = tomllib.loads(text).get("facts", {})
     except (ValueError, RecursionError) as error:
         yield _damaged(f"{FILE}: not TOML: {error}")
         return
+    misfits = 0
     for name, value in _flatten(table) if isinstance(table, dict) else ():
         try:
             yield Fact(name, read_value(name, value), Basis.DECLARED, (Evidence(FILE, field=name),))
         except FactError as error:
-            yield _damaged(f"{FILE}: {error.what}")
+            yield _damaged(f"{FILE}: {shortened(error.what)}")
+            misfits += 1
+        if misfits >= _MOST_MISFITS:
+            yield _damaged(f"{FILE}: too much does not fit; the rest is not read")
+            return
 
 
 def read_value(name: str, value: object) -> Value:
@@ -48,10 +61,12 @@ def read_value(name: str, value: object) -> Value:
         FactError: If there is no such name, or the value does not fit it.
     """
     entry = term(name)
-    if isinstance(value, list):
-        value = ",".join(str(item) for item in value)
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        value = ",".join(value)
     if isinstance(value, str):
         return entry.parse(value)
+    if isinstance(value, int) and abs(value) > sys.float_info.max:
+        raise FactError(f"{name} takes {entry.expects}, not a number beyond the range of a double")
     if isinstance(value, bool | int | float | date):
         entry.check(value)
         return value

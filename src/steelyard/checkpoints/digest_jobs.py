@@ -287,11 +287,19 @@ def reordered(reader: ByteReader, tensor: Tensor, offset: int, heads: int) -> It
     """Yield rows in the order that they had before llama.cpp's converter reordered them.
 
     Of each head the converter put the rows of the second half between those of the first, so
-    first all even rows are taken and then all odd ones. Each block is read for either, so that
-    memory does not grow with the tensor.
+    first all even rows are taken and then all odd ones. Small heads are read many at a time; of
+    a large one each block is read for either half, so that memory does not grow with the tensor.
     """
     pairs = tensor.shape[0] // heads // 2
     row = tensor.nbytes // tensor.shape[0]
+    many = BUFFER // max(2 * pairs * row, 1)
+    if many:
+        for first in range(0, heads, many):
+            count = min(many, heads - first)
+            block = reader.read(offset + first * pairs * 2 * row, count * pairs * 2 * row)
+            whole = np.frombuffer(block, np.uint8).reshape(count, pairs, 2, row)
+            yield np.ascontiguousarray(whole.swapaxes(1, 2)).data.cast("B")
+        return
     step = BUFFER // (2 * row)
     for head in range(heads):
         for half in (0, 1):

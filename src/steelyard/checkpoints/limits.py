@@ -23,7 +23,7 @@ class Limits:
     depth: int = 64
     """Deepest nesting of any structure."""
     tensors: int = 250_000
-    """Most tensors in one file."""
+    """Most tensors in one file, and in all files of one model."""
     rank: int = 32
     """Most dimensions of one tensor."""
     name_bytes: int = 4096

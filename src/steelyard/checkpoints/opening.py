@@ -59,6 +59,8 @@ _DOCUMENT_MEMORY = 64_000_000
 """Bytes that the documents of one model may take together."""
 _UNNAMED = (Format.SAFETENSORS, Format.GGUF, Format.PICKLE)
 """Formats that are looked for in files of any name; in those named like text, only pickles."""
+_TENSOR_BYTES = 64
+"""Bytes that a tensor takes in a header, at least."""
 _STEPPED = frozenset({Format.PICKLE, Format.ZIP, Format.ONNX})
 """Formats that are interpreted step by step: all files together share `Limits.opcodes`."""
 _SMALLEST_UNNAMED = 4
@@ -80,18 +82,21 @@ def read_model(source: Source, limits: Limits = DEFAULT_LIMITS) -> Model:
     for file, kind, head in _candidates(source):
         before, steps = source.bytes_read, 0
         try:
-            if kind in _STEPPED and left.opcodes <= 0:
-                raise Unsupported("the files before it took all the steps that one model may take")
+            if left.tensors <= 0 or (kind in _STEPPED and left.opcodes <= 0):
+                raise Unsupported("the files before it hold all that is read of one model")
             with located(file.path), source.open(file.path) as reader:
                 parts.append(_read(reader, kind, head, siblings, left))
             steps = parts[-1].steps
+            left = replace(left, tensors=left.tensors - len(parts[-1].tensors))
         except Unsupported as error:
             problems.append(_problem(ProblemKind.NOT_FULLY_READ, file.path, error))
         except CheckpointError as error:
             problems.append(_problem(ProblemKind.UNREADABLE, file.path, error))
             refused.append(error)
             # How far it came is not known, but no step takes less than a byte.
-            steps = source.bytes_read - before if kind in _STEPPED else 0
+            done = source.bytes_read - before
+            steps = done if kind in _STEPPED else 0
+            left = replace(left, tensors=left.tensors - done // _TENSOR_BYTES)
         left = replace(left, opcodes=max(left.opcodes - steps, 0))
     if refused and not parts:
         raise refused[0]

@@ -114,7 +114,7 @@ def _render(report: Report, name: str, *, terminal: bool) -> str:
     if name != "text" or not terminal:
         return render(report)
     stream = sys.stdout
-    tty = stream.isatty()
+    tty = stream is not None and stream.isatty()  # None where the shell has closed it
     # A pipe gets 80 columns, whatever the terminal behind it: the same bytes everywhere.
     width = min(os.get_terminal_size(stream.fileno()).columns, 120) if tty else 80
     return render(report, width=width, color=_color(tty))

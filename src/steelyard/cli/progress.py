@@ -18,7 +18,7 @@ class TerminalProgress:
     """Draw the progress of one task at a time."""
 
     def __init__(self, *, quiet: bool) -> None:
-        self._enabled = sys.stderr.isatty() and not quiet
+        self._enabled = sys.stderr is not None and sys.stderr.isatty() and not quiet
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._name, self._total, self._done, self._began = "", 0, 0, 0.0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -22,6 +23,7 @@ from steelyard.errors import FactError
 from steelyard.facts.fact import Value
 from steelyard.facts.interval import Interval
 
+_LONGEST_SHOWN = 80
 _YES = frozenset({"yes", "true", "1"})
 _NO = frozenset({"no", "false", "0"})
 
@@ -63,7 +65,7 @@ class Term:
         """
         if not self._fits(value):
             raise FactError(
-                f"{self.name} takes {self.expects}, not {value!r}",
+                f"{self.name} takes {self.expects}, not {_shown(value)}",
                 fix=f"see: steelyard explain {self.name}",
             )
 
@@ -113,7 +115,7 @@ class Term:
         value = self._parsed(text.strip())
         if value is None or not self._fits(value):
             raise FactError(
-                f"{self.name} takes {self.expects}, not {text!r}",
+                f"{self.name} takes {self.expects}, not {_shown(text)}",
                 fix=f"see: steelyard explain {self.name}",
             )
         return value
@@ -140,10 +142,18 @@ def _is_amount(value: Value, *, whole: bool) -> bool:
     if isinstance(value, bool):
         return False
     if isinstance(value, Interval):
-        return value.low >= 0
+        return 0 <= value.low <= sys.float_info.max
     if isinstance(value, int):
         return value >= 0
     return isinstance(value, float) and math.isfinite(value) and value >= 0 and not whole
+
+
+def _shown(value: object) -> str:
+    """Show a value of any size in a few characters."""
+    if isinstance(value, int) and abs(value) > sys.float_info.max:
+        return "a number beyond the range of a double"
+    text = repr(value)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
 
 
 def _number(text: str) -> int | float | None:

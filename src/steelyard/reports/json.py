@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import json
+import re
 from importlib import resources
 from typing import Any
 
 from steelyard.reports.document import ReportDocument, document
 from steelyard.reports.report import Report
 
+_UNSEEN = re.compile(
+    "[\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\U000e0000-\U000e007f]"
+)
+"""Control and format characters that JSON allows as they are, but a terminal would obey."""
+
 
 def render(report: Report) -> str:
     """Return the report as JSON text: two-space indent, UTF-8, one newline at the end.
 
     Fields that do not apply are left out of evidence and claims; everything else is always
-    there.
+    there. Characters that nobody sees are escaped.
     """
     data = document(report).model_dump(mode="json")
-    return json.dumps(_trim(data), indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(_trim(data), indent=2, ensure_ascii=False)
+    return _UNSEEN.sub(lambda found: json.dumps(found[0])[1:-1], text) + "\n"
 
 
 def schema() -> dict[str, Any]:

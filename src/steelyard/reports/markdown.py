@@ -11,6 +11,10 @@ from steelyard.reports.text import fact_text, places, plain
 
 _SPECIAL = re.compile(r"([\\`*{}\[\]<>|#~]|(?<!\w)_|_(?!\w))")
 
+_LIVE = re.compile(r"@(?=\w)|#(?=\d)|:(?=//)|\bwww(?=\.)|\bGH(?=-\d)", re.IGNORECASE)
+"""What GitHub makes a mention, a reference or a link of, even where markup is escaped."""
+_NOTHING = "<!-- -->"
+
 
 def render(report: Report) -> str:
     """Return the report as GitHub-flavored Markdown.
@@ -47,8 +51,13 @@ def render(report: Report) -> str:
 
 
 def escape(text: str) -> str:
-    """Escape what Markdown and HTML would take for markup; keep the text on one line."""
-    return _SPECIAL.sub(r"\\\1", plain(text, 400)).replace("\\<", "&lt;").replace("\\>", "&gt;")
+    """Escape what Markdown and HTML would take for markup; keep the text on one line.
+
+    A comment that shows nothing keeps names and addresses from coming alive as mentions and links.
+    """
+    marked = _SPECIAL.sub(r"\\\1", plain(text, 400).replace("&", "&amp;"))
+    entities = marked.replace("\\<", "&lt;").replace("\\>", "&gt;")
+    return _LIVE.sub(rf"\g<0>{_NOTHING}", entities)
 
 
 def _issues(issues: Iterable[Issue]) -> Iterable[str]:

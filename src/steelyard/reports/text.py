@@ -7,6 +7,7 @@ move the cursor, color the screen or break out of a Markdown table.
 from __future__ import annotations
 
 import math
+import sys
 import unicodedata
 from dataclasses import replace
 from datetime import date
@@ -34,6 +35,8 @@ def plain(text: str, longest: int = _LONGEST) -> str:
 
 def amount(number: int | float) -> str:
     """Write a number: whole ones with thousands separators, very large or small ones as 1.2e25."""
+    if isinstance(number, int) and abs(number) > sys.float_info.max:
+        return "more than 1.8e308"
     if isinstance(number, int) or (number.is_integer() and abs(number) < 1e15):
         return f"{int(number):,}" if abs(number) < 1e15 else f"{number:.3g}".replace("e+", "e")
     return f"{number:,.4g}" if 1e-3 <= abs(number) < 1e6 else f"{number:.3g}".replace("e+", "e")
@@ -41,7 +44,7 @@ def amount(number: int | float) -> str:
 
 def size(count: int) -> str:
     """Write a number of bytes in decimal units: `90.9 MB`."""
-    value, unit = float(count), 0
+    value, unit = float(min(count, sys.maxsize)), 0
     while value >= 1000 and unit < len(_BYTE_UNITS) - 1:
         value, unit = value / 1000, unit + 1
     return f"{count:,} bytes" if unit == 0 else f"{value:.3g} {_BYTE_UNITS[unit]}"

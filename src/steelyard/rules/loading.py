@@ -93,9 +93,10 @@ def _files(path: FilePath) -> list[Resource]:
 
 def _text(item: Resource) -> str:
     try:
-        data = item.path.read_bytes()
+        with item.path.open("rb") as stream:
+            data = stream.read(_LARGEST + 1)
         if len(data) > _LARGEST:
-            raise PackError(f"a pack of {len(data)} bytes", fix="split it", file=item.name)
+            raise PackError(f"a pack of more than {_LARGEST} bytes", fix="split it", file=item.name)
         return data.decode("utf-8")
     except OSError as error:
         why = error.strerror or str(error)
