@@ -35,7 +35,7 @@ All of its weights are holes.
 """
 COUNT_IN_PROCESS = """
 import datetime, pathlib, sys
-from steelyard.audit import Options, audit
+from steelyard.auditing import Options, audit
 def rchar():
     return int(pathlib.Path("/proc/self/io").read_text().split()[1])
 before = rchar()

@@ -14,7 +14,7 @@ from typing import Any
 import huggingface_hub
 import pytest
 
-from steelyard.audit import Options, audit
+from steelyard.auditing import Options, audit
 from steelyard.checkpoints.digest_cache import DigestCache
 from steelyard.errors import (
     AccessDenied,

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-import steelyard.audit
+import steelyard.auditing
 from steelyard.cli.main import describe
 from steelyard.errors import AccessDenied, CheckpointError, ConfigError, PackError, SteelyardError
 from tests.cli.running import PROGRAM, Run, process
@@ -28,7 +28,7 @@ def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     def audit(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr(steelyard.audit, "audit", audit)
+    monkeypatch.setattr(steelyard.auditing, "audit", audit)
 
 
 class TestExitCodes:

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from steelyard.audit import Options, audit
+from steelyard.auditing import Options, audit
 from steelyard.errors import CheckpointError, SourceError
 from steelyard.reports import json as json_report
 from steelyard.reports import markdown, terminal

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from steelyard.audit import Options, audit
+from steelyard.auditing import Options, audit
 from steelyard.checkpoints.documents import count_values, parse_json
 from steelyard.checkpoints.limits import Limits
 from steelyard.checkpoints.opening import read_model

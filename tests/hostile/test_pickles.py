@@ -11,10 +11,11 @@ from contextlib import suppress
 from datetime import date
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from steelyard.analyzers.code import grade
-from steelyard.audit import Options, audit
+from steelyard.auditing import Options, audit
 from steelyard.checkpoints.formats import Format, identify
 from steelyard.checkpoints.limits import Limits
 from steelyard.checkpoints.opening import read_model
@@ -24,9 +25,11 @@ from steelyard.facts.book import FactBook
 from steelyard.reports import terminal
 from steelyard.rules import Severity, load_packs
 from steelyard.sources import Network, open_source
+from tests import models
 from tests.checkpoints.torch_files import Encoder
 
 OPTIONS = Options(network=Network(offline=True), packs=load_packs(), digest=False)
+AS_OF = date(2026, 11, 23)
 CANARY = Path("steelyard-canary")
 COMMAND = f"touch {CANARY}"
 GOOD = b"\x80\x02}."
@@ -221,3 +224,25 @@ def test_many_imports_make_a_short_report(tmp_path: Path) -> None:
     assert isinstance(names, frozenset)
     assert len(names) == 1001
     assert max(map(len, names)) <= 500
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"cos\nsystem\n(S'true " + b"x" * 200 + b"'\ntR.",
+        b"S'" + b"x" * 200 + b"'\n0cos\nsystem\n(S'true'\ntR.",
+        b"V" + b"y" * 5000 + b"\n0" + b"cos\nsystem\n(S'true'\ntR.",
+    ],
+)
+@pytest.mark.parametrize("name", ["a.bin", "a.pkl", "a.pt"])
+def test_a_program_behind_a_long_text_is_found(tmp_path: Path, data: bytes, name: str) -> None:
+    report = audit(models.folder(tmp_path, files={name: data}), as_of=AS_OF, options=OPTIONS)
+    assert "INT001" in {finding.rule for finding in report.failing}
+
+
+def test_numbers_that_are_no_pickle_are_named_as_unread(tmp_path: Path) -> None:
+    data = np.random.default_rng(1).bytes(100_000)
+    report = audit(models.folder(tmp_path, files={"a.bin": data}), as_of=AS_OF, options=OPTIONS)
+    rules = {finding.rule for finding in report.failing}
+    assert "INT010" in rules
+    assert "INT001" not in rules

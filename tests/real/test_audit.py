@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tools.assets import manifest
 
-from steelyard.audit import Options, audit
+from steelyard.auditing import Options, audit
 from steelyard.checkpoints.opening import read_model
 from steelyard.facts import Basis
 from steelyard.reports.report import Report

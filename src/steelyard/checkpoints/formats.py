@@ -66,6 +66,11 @@ def named_like_weights(path: str) -> bool:
     return name.suffix.lower() in _WEIGHT_SUFFIXES and name.name.lower() not in _NOT_WEIGHTS
 
 
+def named_like_pickle(path: str) -> bool:
+    """Tell whether a file's name is one under which pickles are loaded."""
+    return PurePosixPath(path).suffix.lower() in _PICKLE_SUFFIXES
+
+
 def identify(head: bytes, size: int, path: str) -> Format | None:
     """Tell the format of a file from its first `HEAD_BYTES` bytes, its size and its name.
 

@@ -18,12 +18,14 @@ from steelyard.checkpoints.formats import (
     HEAD_BYTES,
     Format,
     identify,
+    named_like_pickle,
     named_like_weights,
     unread_name,
 )
 from steelyard.checkpoints.grouping import group
 from steelyard.checkpoints.limits import DEFAULT_LIMITS, Limits
 from steelyard.checkpoints.model import Model
+from steelyard.checkpoints.pickles import calls_something
 from steelyard.checkpoints.tensors import Checkpoint, Problem, ProblemKind
 from steelyard.errors import CheckpointError, SteelyardError, Unsupported, located
 from steelyard.sources.base import ByteReader, Source, SourceFile
@@ -144,6 +146,8 @@ def _read(
         case Format.UNREAD:
             raise Unsupported(f"{unread_name(head, reader.name)} is not read")
         case None:
+            if named_like_pickle(reader.name) and calls_something(reader, limits):
+                return pytorch.read(reader, limits)
             raise Unsupported("the format is not known", why=f"it starts with {head[:8].hex(' ')}")
 
 

@@ -14,7 +14,7 @@ from steelyard.cli.main import EXIT_FINDINGS, printable
 
 if TYPE_CHECKING:
     # Imported when the command runs: `audit --help` need not wait for them.
-    from steelyard.audit import Options
+    from steelyard.auditing import Options
     from steelyard.cli.settings import Settings
     from steelyard.facts import Value
     from steelyard.reports.report import Report
@@ -98,7 +98,7 @@ def command(ctx: click.Context, /, source: str, **given: Any) -> None:
     Most options are also settings in steelyard.toml or [tool.steelyard] of pyproject.toml, and
     in the environment as STEELYARD_FAIL_ON and the like. See: steelyard config show
     """
-    from steelyard.audit import audit
+    from steelyard.auditing import audit
     from steelyard.cli.outputs import targets, write
 
     settings, notices = _settings(source, given)
@@ -148,7 +148,7 @@ def _settings(source: str, given: Mapping[str, Any]) -> tuple[Settings, list[str
 def _options(
     settings: Settings, given: Mapping[str, Any], today: date, stack: ExitStack
 ) -> Options:
-    from steelyard.audit import Options
+    from steelyard.auditing import Options
     from steelyard.cli.context import network
     from steelyard.cli.progress import TerminalProgress
     from steelyard.cli.settings import check_ignores

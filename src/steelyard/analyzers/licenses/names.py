@@ -107,8 +107,8 @@ def _expression(text: str) -> Stated | None:
     try:
         parsed = licensing.parse(text.replace("/", " OR ") if " " not in text else text)
         symbols: list[Any] = [] if parsed is None else licensing.license_symbols(parsed)
-    except (ExpressionError, IndexError, RecursionError):
-        # The library's parser runs past its end on some unbalanced texts: `( ) mit mit`.
+    except (ExpressionError, AssertionError, IndexError, RecursionError):
+        # The library's parser stumbles over some unbalanced texts: `( ) mit mit`, `( or mit`.
         return None
     if not symbols:
         return None

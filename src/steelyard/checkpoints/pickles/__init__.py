@@ -1,6 +1,11 @@
 """Pickles, interpreted symbolically: what a stream would build and import, without doing it."""
 
-from steelyard.checkpoints.pickles.interpreter import HEAD, interpret, looks_like_pickle
+from steelyard.checkpoints.pickles.interpreter import (
+    HEAD,
+    calls_something,
+    interpret,
+    looks_like_pickle,
+)
 from steelyard.checkpoints.pickles.values import PickleStream
 
-__all__ = ["HEAD", "PickleStream", "interpret", "looks_like_pickle"]
+__all__ = ["HEAD", "PickleStream", "calls_something", "interpret", "looks_like_pickle"]

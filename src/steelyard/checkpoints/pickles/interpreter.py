@@ -65,6 +65,23 @@ def interpret(
     return machine.run()
 
 
+def calls_something(reader: ByteReader, limits: Limits = DEFAULT_LIMITS) -> bool:
+    """Say whether a file, read as a pickle from its first byte, would call what it imports.
+
+    Of a pickle without a protocol mark the first bytes may tell nothing: a long text can stand
+    before what matters. This reads on, as Python would.
+
+    Raises:
+        SourceError: If the bytes cannot be fetched.
+    """
+    try:
+        stream = interpret(reader, reader.name, limits=limits)
+    except CheckpointError:
+        return False
+    called = [found.name for found in stream.imports if found.called]
+    return bool(called) and all(word.isidentifier() for name in called for word in name.split("."))
+
+
 def looks_like_pickle(head: bytes) -> bool:
     """Say whether a file that begins with `head` may be a pickle.
 
