@@ -150,7 +150,7 @@ def chunks(
         yield from decoded(reader, tensor, tensor.offset, step)
         return
     else:
-        pieces = _viewed(reader, tensor.offset, tensor.nbytes, step)
+        pieces = _read(reader, tensor.offset, tensor.nbytes, step)
     for piece in pieces:
         yield _little(piece, tensor) if tensor.byteorder == "big" else piece
 
@@ -247,7 +247,7 @@ def _check_span(tensor: Tensor, span: int) -> None:
         raise _wrong(tensor, f"its elements span {span} bytes, but {tensor.nbytes} are stored")
 
 
-def _viewed(reader: ByteReader, offset: int, nbytes: int, step: int) -> Iterator[memoryview]:
+def _read(reader: ByteReader, offset: int, nbytes: int, step: int) -> Iterator[memoryview]:
     for start in range(0, nbytes, step):
         yield reader.view(offset + start, min(step, nbytes - start))
 

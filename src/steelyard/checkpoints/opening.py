@@ -79,7 +79,9 @@ def read_model(source: Source, limits: Limits = DEFAULT_LIMITS) -> Model:
     json, texts, problems = _documents(source, limits)
     siblings = {file.path: file.size for file in source.files}
     parts: list[Checkpoint] = []
-    refused: list[CheckpointError] = []
+    # Only the first error is kept: each holds on to what its reader had in hand.
+    first: CheckpointError | None = None
+    refused: set[str] = set()
     left = limits
     for file, kind, head in _candidates(source):
         before, steps = source.bytes_read, 0
@@ -94,16 +96,16 @@ def read_model(source: Source, limits: Limits = DEFAULT_LIMITS) -> Model:
             problems.append(_problem(ProblemKind.NOT_FULLY_READ, file.path, error))
         except CheckpointError as error:
             problems.append(_problem(ProblemKind.UNREADABLE, file.path, error))
-            refused.append(error)
+            first = first or error
+            refused.add(error.file or file.path)
             # How far it came is not known, but no step takes less than a byte.
             done = source.bytes_read - before
             steps = done if kind in _STEPPED else 0
             left = replace(left, tensors=left.tensors - done // _TENSOR_BYTES)
         left = replace(left, opcodes=max(left.opcodes - steps, 0))
-    if refused and not parts:
-        raise refused[0]
-    refused_files = {error.file for error in refused if error.file}
-    sets, index_problems = group(parts, json, refused_files)
+    if first is not None and not parts:
+        raise first
+    sets, index_problems = group(parts, json, refused)
     return Model(source, sets, json, texts, (*problems, *index_problems))
 
 
