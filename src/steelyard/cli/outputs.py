@@ -107,6 +107,10 @@ def _print(text: str) -> None:
     except BrokenPipeError:
         # Whoever reads has seen enough; the exit code still tells what was found.
         close_stdout()
+    except OSError:
+        # What is left in the buffer would fail again at exit, and change the exit code.
+        close_stdout()
+        raise
 
 
 def _render(report: Report, name: str, *, terminal: bool) -> str:
