@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import time
 from pathlib import Path
@@ -10,12 +11,14 @@ import numpy as np
 import pytest
 
 from steelyard.checkpoints import gguf
+from steelyard.checkpoints.data import chunks
 from steelyard.checkpoints.digest_jobs import reordered
 from steelyard.checkpoints.digests import digest
 from steelyard.checkpoints.limits import Limits
+from steelyard.checkpoints.numpy_files import read_npy
 from steelyard.checkpoints.opening import read_model
 from steelyard.checkpoints.tensors import PLAIN, ProblemKind, Tensor
-from steelyard.errors import LimitExceeded
+from steelyard.errors import LimitExceeded, SourceError
 from steelyard.sources import Network, open_source
 from steelyard.sources.memory import BytesReader
 from tests.checkpoints.gguf_files import Raw, Weights, gguf_bytes
@@ -66,3 +69,16 @@ def test_all_files_of_a_model_share_the_bound_on_tensors(tmp_path: Path) -> None
     model = read_model(source, Limits(tensors=10))
     assert [(p.kind, p.file) for p in model.problems] == [(ProblemKind.NOT_FULLY_READ, "2.gguf")]
     assert sum(len(part.tensors) for part in model.weights) == 10
+
+
+def test_a_file_that_is_shortened_is_an_error_and_no_signal(tmp_path: Path) -> None:
+    path = tmp_path / "w.npy"
+    np.save(path, np.ones(1 << 20, np.float32))
+    source = open_source(str(path), network=Network(offline=True))
+    with source.open("w.npy") as reader:
+        (tensor,) = read_npy(reader).tensors
+        pieces = chunks(reader, tensor, 1 << 16)
+        next(pieces)
+        os.truncate(path, 1000)
+        with pytest.raises(SourceError, match="shorter"):
+            list(pieces)

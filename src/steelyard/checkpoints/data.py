@@ -2,8 +2,7 @@
 
 Containers store the same weights differently: big endian, transposed, inside an archive. A
 digest or a statistic must not see that. `chunks` gives the bytes of the elements one after
-another, row-major and little endian, in bounded pieces; where the file has them so already, the
-pieces are views of it and nothing is copied. Quantized blocks are given as they are stored.
+another, row-major and little endian, in bounded pieces. Quantized blocks are given as stored.
 `array` gives the numbers, with the small floating-point types widened to `float32`.
 """
 
@@ -121,8 +120,8 @@ def chunks(
     """Yield a tensor's bytes in canonical form, in pieces of at most `size` bytes.
 
     Elements, plain or decoded from varints, come row-major and little endian, whole ones in each
-    piece (so `size` is rounded down, though never below one); quantized blocks come as stored. A
-    piece may be a view of the file: it is valid until the reader is closed.
+    piece (so `size` is rounded down, though never below one); quantized blocks come as
+    stored.
 
     Args:
         reader: The file that `tensor.file` names.
@@ -248,8 +247,9 @@ def _check_span(tensor: Tensor, span: int) -> None:
 
 
 def _read(reader: ByteReader, offset: int, nbytes: int, step: int) -> Iterator[memoryview]:
+    # No view of a map: a file that somebody shortens meanwhile would kill this process.
     for start in range(0, nbytes, step):
-        yield reader.view(offset + start, min(step, nbytes - start))
+        yield memoryview(reader.read(offset + start, min(step, nbytes - start)))
 
 
 def _little(piece: memoryview, tensor: Tensor) -> memoryview:
@@ -290,7 +290,10 @@ def _whole(
 ) -> memoryview:
     """Return all the bytes that a tensor's elements lie in."""
     if tensor.offset is not None:
-        return reader.view(tensor.offset, tensor.nbytes)
+        # Only where a copy would take too much memory, the risk of a map is run; see `_read`.
+        small = tensor.nbytes <= WHOLE_BYTES
+        take = reader.read if small else reader.view
+        return memoryview(take(tensor.offset, tensor.nbytes))
     if tensor.nbytes > WHOLE_BYTES:
         raise LimitExceeded(
             f"tensor {shown(tensor.name)} is compressed and not row-major, and takes "

@@ -232,18 +232,12 @@ class Machine:
         self._push_new(Pairs([], []))
         self._set_items(items)
 
-    def _do_append(self, _argument: Argument) -> None:
-        self._add([self._pop()])
-
     def _do_append_many(self, _argument: Argument) -> None:
         self._add(self._pop_mark())
 
     def _do_set_item(self, _argument: Argument) -> None:
         value = self._pop()
         self._set_items([self._pop(), value])
-
-    def _do_set_items(self, _argument: Argument) -> None:
-        self._set_items(self._pop_mark())
 
     def _add(self, items: list[Value]) -> None:
         target = self._top()
@@ -282,12 +276,11 @@ class Machine:
             self._push_global(argument.module, argument.name)
 
     def _do_stack_global(self, _argument: Argument) -> None:
-        name, module = self._pop(), self._pop()
-        if not isinstance(name, str) or not isinstance(module, str):
+        given = self._pop(), self._pop()
+        name, module = (part if isinstance(part, str) else "?" for part in given)
+        if "?" in (name, module):
             self._note("an import is named by a value that only running the pickle would give")
-        self._push_global(
-            module if isinstance(module, str) else "?", name if isinstance(name, str) else "?"
-        )
+        self._push_global(module, name)
 
     def _do_extension(self, argument: Argument) -> None:
         self._note(f"an import is named by extension code {argument}, which only a program knows")
@@ -376,11 +369,11 @@ _ACTIONS: Mapping[str, _Action] = MappingProxyType(
         "EXT1": Machine._do_extension,
         "EXT2": Machine._do_extension,
         "EXT4": Machine._do_extension,
-        "APPEND": Machine._do_append,
+        "APPEND": lambda machine, _: machine._add([machine._pop()]),
         "APPENDS": Machine._do_append_many,
         "ADDITEMS": Machine._do_append_many,
         "SETITEM": Machine._do_set_item,
-        "SETITEMS": Machine._do_set_items,
+        "SETITEMS": lambda machine, _: machine._set_items(machine._pop_mark()),
         "EMPTY_DICT": Machine._do_empty_dict,
         "DICT": Machine._do_dictionary,
         "EMPTY_LIST": lambda machine, _: machine._do_empty("list"),
