@@ -229,7 +229,7 @@ class _Server:
         self._thread: threading.Thread | None = None
 
     def answer(self, method: str, path: str, headers: Mapping[str, str]) -> Answer:
-        raise NotImplementedError
+        raise NotImplementedError  # abstract: each of the two servers answers in its own way
 
     def next_fault(self, method: str, path: str) -> Fault | None:
         with self._lock:
