@@ -29,7 +29,14 @@ class FactBook:
 
     def __init__(self, facts: Iterable[Fact] = ()) -> None:
         self._claims: dict[str, list[Fact]] = {}
+        self._resolved: dict[str, Fact | None] = {}
         self.extend(facts)
+
+    def copy(self) -> FactBook:
+        """Return a book of the same claims, to which others can be added."""
+        copied = FactBook()
+        copied._claims = {name: list(claims) for name, claims in self._claims.items()}
+        return copied
 
     def add(self, fact: Fact) -> None:
         """Keep `fact`; one that says nothing new (same value, basis, evidence) once only.
@@ -41,6 +48,7 @@ class FactBook:
         claims = self._claims.setdefault(fact.name, [])
         if fact not in claims:
             claims.append(fact)
+            self._resolved.pop(fact.name, None)
 
     def extend(self, facts: Iterable[Fact]) -> None:
         """Keep each of `facts`, in order."""
@@ -56,6 +64,11 @@ class FactBook:
 
         Sets of the strongest basis are joined: each claim may be a part of the whole.
         """
+        if name not in self._resolved:
+            self._resolved[name] = self._strongest(name)
+        return self._resolved[name]
+
+    def _strongest(self, name: str) -> Fact | None:
         claims = self.claims(name)
         if not claims:
             return None

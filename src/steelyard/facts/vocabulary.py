@@ -1,7 +1,8 @@
 """The names that facts may have, with type, unit, meaning, and the question a person is asked.
 
-The entries are data (`vocabulary.yaml` beside this module). Rules are checked against them when
-a pack loads, facts when they are added to a book, `--fact name=value` when it is parsed.
+The entries are data (`terms/*.yaml` beside this module, one file a subject). Rules are checked
+against them when a pack loads, facts when they are added to a book, `--fact name=value` when it
+is parsed.
 """
 
 from __future__ import annotations
@@ -26,6 +27,21 @@ from steelyard.facts.interval import Interval
 _LONGEST_SHOWN = 80
 _YES = frozenset({"yes", "true", "1"})
 _NO = frozenset({"no", "false", "0"})
+SUBJECTS = (
+    "model",
+    "files",
+    "documents",
+    "license",
+    "training",
+    "openness",
+    "actor",
+    "measures",
+    "eu",
+    "eu_systems",
+    "us",
+    "asia",
+)
+"""The files of the vocabulary, in the order in which `steelyard facts` lists them."""
 
 
 class Kind(StrEnum):
@@ -56,6 +72,10 @@ class Term:
     """What a person would be asked for it."""
     unit: str = ""
     choices: tuple[str, ...] = ()
+    action: str = ""
+    """What a person does to make it true, where it is something that can be done."""
+    subject: str = ""
+    """The file of the vocabulary that holds it: `model`, `training`, `measures`."""
 
     def check(self, value: Value) -> None:
         """Refuse a value of the wrong type.
@@ -178,22 +198,29 @@ def _amount(text: str) -> int | float | Interval | None:
 
 @cache
 def vocabulary() -> Mapping[str, Term]:
-    """Return every term by name, in the order of the data file."""
-    text = (resources.files(__package__) / "vocabulary.yaml").read_text(encoding="utf-8")
-    entries = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506  safe loaders both
-    return MappingProxyType(
-        {
-            name: Term(
+    """Return every term by name, subject by subject, in the order of the data files.
+
+    Raises:
+        FactError: If two files define one name.
+    """
+    found: dict[str, Term] = {}
+    for subject in SUBJECTS:
+        text = (resources.files(__package__) / f"terms/{subject}.yaml").read_text(encoding="utf-8")
+        entries = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506  safe loaders both
+        for name, entry in entries.items():
+            if name in found:
+                raise FactError(f"{name} is defined in {found[name].subject} and in {subject}")
+            found[name] = Term(
                 name=name,
                 kind=Kind(entry["kind"]),
                 meaning=entry["meaning"],
                 question=entry["question"],
                 unit=entry.get("unit", ""),
                 choices=tuple(entry.get("choices", ())),
+                action=entry.get("action", ""),
+                subject=subject,
             )
-            for name, entry in entries.items()
-        }
-    )
+    return MappingProxyType(found)
 
 
 def term(name: str) -> Term:
