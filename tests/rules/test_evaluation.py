@@ -151,7 +151,7 @@ def test_dates() -> None:
         (frozenset({"provider"}), Verdict.APPLIES),
         (frozenset({"adopter", "modifier"}), Verdict.APPLIES),
         (frozenset({"adopter"}), Verdict.DOES_NOT_APPLY),
-        (None, Verdict.UNDETERMINED),
+        (None, Verdict.APPLIES),
     ],
 )
 def test_roles(roles: frozenset[str] | None, verdict: Verdict) -> None:
@@ -160,7 +160,8 @@ def test_roles(roles: frozenset[str] | None, verdict: Verdict) -> None:
         facts.add(Fact("actor.role", roles, Basis.DECLARED))
     (found,) = find(rule(roles="[provider, modifier]"), facts)
     assert found.verdict is verdict
-    assert found.missing == (("actor.role",) if roles is None else ())
+    assert found.roles == ("provider", "modifier")
+    assert found.missing == ()
 
 
 def test_location_is_the_first_evidence_with_a_file() -> None:

@@ -190,17 +190,19 @@ def test_the_first_error_in_the_file_is_the_one_told() -> None:
 
 
 def test_law_states_its_status_and_dates() -> None:
-    law = PACK.replace(
-        "aliases: [OLD001]",
-        "jurisdiction: eu\n    status: in_force\n    applies_from: 2025-08-02\n"
-        "    enforceable_from: 2026-08-02\n    until: 2030-01-01\n    roles: [provider]",
-    )
-    rule = load_pack(law, "x").rules[0]
-    assert rule.in_time(date(2025, 8, 2))
-    assert not rule.in_time(date(2025, 8, 1))
-    assert rule.in_time(date(2030, 1, 1))
-    assert not rule.in_time(date(2030, 1, 2))
-    assert rule.scope.names == ("actor.role", "weights.present")
+    stated = "jurisdiction: eu\n"
+    for field, value in (
+        ("status", "in_force"),
+        ("enacted", "2024-07-12"),
+        ("topic", "documentation"),
+        ("applies_from", "2025-08-02"),
+    ):
+        error = refused(PACK.replace("aliases: [OLD001]", stated))
+        assert f"states `{field}`" in error.what
+        stated += f"    {field}: {value}\n"
+    rule = load_pack(PACK.replace("aliases: [OLD001]", stated), "x").rules[0]
+    assert rule.is_law
+    assert rule.applies_from[0].date == date(2025, 8, 2)
 
 
 @pytest.mark.parametrize(

@@ -6,22 +6,34 @@ three-valued: what the facts do not tell is unknown, and the answer says which f
 """
 
 from steelyard.rules.answering import Answer, answer
-from steelyard.rules.evaluation import evaluate, run_tests
+from steelyard.rules.evaluation import Conclusions, conclude, evaluate
 from steelyard.rules.expression import Expression, parse_expression
 from steelyard.rules.finding import (
+    Certainty,
+    Confidence,
     DutyResult,
     Finding,
     Location,
+    Reason,
     Severity,
+    Side,
+    Standing,
     State,
+    Status,
     TestFailure,
     Verdict,
 )
+from steelyard.rules.law import Rulebook, rules_on
 from steelyard.rules.loading import Pack, load_pack, load_packs
-from steelyard.rules.pack import Confidence, Duty, Rule, Status
+from steelyard.rules.pack import PRACTICE, Duty, Parameter, Rule
+from steelyard.rules.testing import run_tests
+from steelyard.rules.topics import Topic
 
 __all__ = [
+    "PRACTICE",
     "Answer",
+    "Certainty",
+    "Conclusions",
     "Confidence",
     "Duty",
     "DutyResult",
@@ -29,16 +41,24 @@ __all__ = [
     "Finding",
     "Location",
     "Pack",
+    "Parameter",
+    "Reason",
     "Rule",
+    "Rulebook",
     "Severity",
+    "Side",
+    "Standing",
     "State",
     "Status",
     "TestFailure",
+    "Topic",
     "Verdict",
     "answer",
+    "conclude",
     "evaluate",
     "load_pack",
     "load_packs",
     "parse_expression",
+    "rules_on",
     "run_tests",
 ]

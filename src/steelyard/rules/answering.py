@@ -5,8 +5,8 @@ where one alternative sufficed. An unknown answer names the fewest facts that, w
 values, would make the condition true: every open part of an `and`, the cheapest open branch of
 an `or`. (The choice is made branch by branch; facts that branches share are not weighed.)
 
-Learning more never flips a definite answer, except through `known`, `measured` and `contradicted`,
-which ask about knowledge itself.
+Learning more never flips a definite answer, except through `known`, `measured`, `contradicted`,
+`low`, `high` and `middle`, which ask about knowledge itself.
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ import operator as python
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import Any, Final
 
 from steelyard.facts import Basis, FactBook, Interval, Truth, Value, disjoin, negate
 from steelyard.rules.expression import Expression
 from steelyard.rules.tree import (
     Arithmetic,
+    AsOf,
+    Bound,
     Certain,
     Comparison,
     Condition,
@@ -33,6 +35,7 @@ from steelyard.rules.tree import (
     Literal,
     Negation,
     Operand,
+    Parameter,
     Query,
     Some,
     names_in,
@@ -170,11 +173,19 @@ def _value(operand: Operand, book: FactBook) -> _Weighed | None:
         case Count(name):
             members = book.value(name)
             return len(members) if isinstance(members, frozenset) else None
+        case Bound(function, name):
+            known = _amount(book.value(name))
+            return None if known is None else Interval.of(getattr(known, function))
         case Arithmetic(operator, left, right):
             return _combine(operator, _value(left, book), _value(right, book))
+        case Parameter() | AsOf():
+            # Left unbound only where nobody said which day it is.
+            return None
 
 
-def _combine(operator: str, a: _Weighed | None, b: _Weighed | None) -> Interval | None:
+def _combine(operator: str, a: _Weighed | None, b: _Weighed | None) -> Interval | date | None:
+    if isinstance(a, date):
+        return _reckon(operator, a, b)
     left, right = _amount(a), _amount(b)
     if left is None or right is None:
         return None
@@ -182,6 +193,20 @@ def _combine(operator: str, a: _Weighed | None, b: _Weighed | None) -> Interval 
         return _COMBINED[operator](left, right)
     except (ZeroDivisionError, OverflowError, ValueError):
         # Division by what may be zero, or bounds past the range of numbers: nothing is known.
+        return None
+
+
+def _reckon(operator: str, day: date, other: _Weighed | None) -> Interval | date | None:
+    """Reckon with the calendar: the days between two dates, or a date some whole days away."""
+    if isinstance(other, date):
+        return Interval.of((day - other).days)
+    length = _amount(other)
+    if length is None or not length.exact:
+        return None
+    try:
+        away = timedelta(days=length.low)
+        return day + away if operator == "+" else day - away
+    except OverflowError:
         return None
 
 

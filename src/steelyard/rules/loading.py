@@ -9,15 +9,38 @@ from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any, Final
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from steelyard.errors import PackError
+from steelyard.errors import FactError, PackError
+from steelyard.facts import Basis, Fact, Term, term, vocabulary
 from steelyard.packs import Resource, shipped
+from steelyard.rules.deadline import Deadline
 from steelyard.rules.lines import Path, Tree, read_yaml
-from steelyard.rules.pack import Case, Citation, Duty, Expectation, PackText, Part, Rule
+from steelyard.rules.pack import (
+    PRACTICE,
+    Argument,
+    Assumption,
+    Case,
+    Citation,
+    DatedValue,
+    Duty,
+    Expectation,
+    PackText,
+    Parameter,
+    Rule,
+    Start,
+)
+from steelyard.rules.values import TERMS
 
-_PARTS: Final[Mapping[str, type[Part]]] = {
+_PARTS: Final[Mapping[str, type[BaseModel]]] = {
+    "parameters": Parameter,
+    "values": DatedValue,
+    "assumptions": Assumption,
+    "applies_from": Start,
+    "enforceable_from": Start,
+    "arguments": Argument,
+    "deadline": Deadline,
     "rules": Rule,
     "duties": Duty,
     "citation": Citation,
@@ -39,6 +62,10 @@ class Pack:
     """Digest of the file's text, `sha256:hex`: a report names the rules it used by it."""
     lines: Mapping[Path, int]
     """The line of each part of the file."""
+    instrument: str = ""
+    jurisdiction: str = PRACTICE
+    parameters: tuple[Parameter, ...] = ()
+    assumptions: tuple[Fact, ...] = ()
 
     def line(self, rule: str, *path: str | int) -> int | None:
         """Return the line of a rule, or of the part of it that `path` leads to."""
@@ -58,13 +85,56 @@ def load_pack(text: str, file: str) -> Pack:
     """
     tree, lines = read_yaml(text, file)
     try:
-        parsed = PackText.model_validate(tree)
+        parsed = PackText.model_validate(tree, context={TERMS: _terms(tree)})
+        assumptions = tuple(_assumed(item, n) for n, item in enumerate(parsed.assumptions))
     except ValidationError as error:
         raise _first(error, tree, lines, file) from None
+    except PackError as error:
+        raise PackError(error.what, fix=error.fix, file=file, line=1) from None
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-    pack = Pack(parsed.id, parsed.title, parsed.rules, file, f"sha256:{digest}", lines)
+    pack = Pack(
+        id=parsed.id,
+        title=parsed.title,
+        rules=tuple(_placed(rule, parsed.jurisdiction) for rule in parsed.rules),
+        file=file,
+        digest=f"sha256:{digest}",
+        lines=lines,
+        instrument=parsed.instrument,
+        jurisdiction=parsed.jurisdiction,
+        parameters=parsed.parameters,
+        assumptions=assumptions,
+    )
     _distinct([pack])
     return pack
+
+
+def _placed(rule: Rule, jurisdiction: str) -> Rule:
+    """Give a rule the pack's jurisdiction unless it states its own."""
+    if "jurisdiction" in rule.model_fields_set or jurisdiction == PRACTICE:
+        return rule
+    return rule.model_copy(update={"jurisdiction": jurisdiction})
+
+
+def _terms(tree: Tree) -> Mapping[str, Term]:
+    """Return the names that the pack's conditions may use: the vocabulary and its parameters."""
+    terms = dict(vocabulary())
+    given = tree.get("parameters") if isinstance(tree, dict) else None
+    for item in given if isinstance(given, list) else ():
+        try:
+            parameter = Parameter.model_validate(item)
+        except ValidationError:
+            continue  # told with its line when the whole pack is validated
+        terms[parameter.term.name] = parameter.term
+    return terms
+
+
+def _assumed(item: Assumption, number: int) -> Fact:
+    known = term(item.fact)
+    try:
+        value = known.parse(str(item.value))
+    except FactError as error:
+        raise PackError(f"assumption number {number + 1}: {error.what}", fix=error.fix) from None
+    return Fact(item.fact, value, Basis.ASSUMED, note=item.reason)
 
 
 def load_packs(paths: Iterable[FilePath] | None = None) -> tuple[Pack, ...]:

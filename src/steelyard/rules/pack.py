@@ -1,165 +1,62 @@
 """Packs: rules as YAML data, with their dates, citations and test cases.
 
-One file holds one pack: an id, a title and rules. A rule without a citation, the day of its last
-review and at least one test case does not load, nor does one whose condition names a fact that
-does not exist. Every error names the file and the line.
+One file holds one pack: an instrument or practice, the values that it sets, and its rules. A rule
+without a citation, the day of its last review and at least one test case does not load, nor does
+one whose condition names a fact that does not exist. Every error names the file and the line.
+
+Packs are bitemporal: `enacted` and `since` say from which day a text or a value stands in the
+law, `applies_from` and its companions what that text says about its own application.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
+from collections.abc import Iterable
 from datetime import date
-from enum import StrEnum
-from typing import Annotated, Final, TypeVar
+from functools import cached_property
+from typing import Annotated, Final
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    PlainValidator,
-    StringConstraints,
-    model_validator,
+from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
+
+from steelyard.facts import Kind, Term, term
+from steelyard.rules.deadline import Deadline
+from steelyard.rules.expression import PARAMETER, Expression, parse_expression
+from steelyard.rules.finding import (
+    Certainty,
+    Confidence,
+    Severity,
+    Side,
+    Standing,
+    State,
+    Status,
+    Verdict,
 )
-from pydantic_core import PydanticCustomError
-
-from steelyard.errors import SteelyardError
-from steelyard.facts import Basis, Fact, Kind, Value, term
-from steelyard.rules.expression import Expression, parse_expression
-from steelyard.rules.finding import Severity, State, Verdict
 from steelyard.rules.lines import Path
-from steelyard.rules.rendering import check_template
-from steelyard.rules.tree import every
+from steelyard.rules.topics import Topic
+from steelyard.rules.tree import names_in
+from steelyard.rules.values import (
+    Condition,
+    Day,
+    FactName,
+    Facts,
+    Link,
+    Name,
+    Places,
+    Role,
+    Template,
+    Words,
+    number_or_day,
+    refusal,
+)
 
-_T = TypeVar("_T")
-_ISO_DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 PRACTICE: Final = "practice"
 """The jurisdiction of rules that are no law."""
-
-
-class Status(StrEnum):
-    """How binding a rule is."""
-
-    IN_FORCE = "in_force"
-    ADOPTED = "adopted"
-    """Law that does not apply yet."""
-    SUPERSEDED = "superseded"
-    RESCINDED = "rescinded"
-    PROPOSED = "proposed"
-    SOFT = "soft"
-    """Guidance, a code of practice, a principle."""
-
-
-class Confidence(StrEnum):
-    """How well the rule is sourced. A rule of low confidence never yields an error."""
-
-    HIGH = "high"
-    MEDIUM = "medium"
-    LOW = "low"
-
-
-# --- readers of single values -------------------------------------------------------------
-
-
-def refusal(what: str, why: str = "", fix: str = "", at: Path = ()) -> PydanticCustomError:
-    """Return the error by which a value is refused, with the path to the part at fault."""
-    return PydanticCustomError("pack", "{what}", {"what": what, "why": why, "fix": fix, "at": at})
-
-
-def _reads(read: Callable[[str], _T], expected: str) -> Callable[[object], _T]:
-    """Turn a reader that raises `SteelyardError` into a validator that pydantic understands."""
-
-    def validate(value: object) -> _T:
-        if not isinstance(value, str):
-            raise refusal(f"{expected} is expected here")
-        try:
-            return read(value)
-        except SteelyardError as error:
-            raise refusal(error.what, error.why, error.fix) from None
-
-    return validate
-
-
-def _day(text: str) -> date:
-    try:
-        if _ISO_DATE.fullmatch(text):
-            return date.fromisoformat(text)
-    except ValueError:
-        pass
-    raise refusal(f"{text!r} is not a date", fix="write it like 2026-08-02")
-
-
-def _role(text: str) -> str:
-    choices = term("actor.role").choices
-    if text not in choices:
-        raise refusal(f"there is no role {text!r}", fix=f"one of {', '.join(choices)}")
-    return text
-
-
-def _facts(value: object) -> tuple[Fact, ...]:
-    """Read the facts of a test case: `name: value`, `name: {value, basis}`, or a list of these."""
-    if not isinstance(value, dict):
-        raise refusal("facts are given as name: value")
-    return tuple(fact for name, given in value.items() for fact in _claims(str(name), given))
-
-
-def _claims(name: str, given: object) -> list[Fact]:
-    several = isinstance(given, list) and any(isinstance(item, dict) for item in given)
-    return [
-        _claim(name, item) for item in (given if isinstance(given, list) and several else [given])
-    ]
-
-
-def _claim(name: str, given: object) -> Fact:
-    value, basis = given, "measured"
-    if isinstance(given, dict):
-        if set(given) - {"value", "basis"} or "value" not in given:
-            raise refusal(f"{name} is given as a value, or as value and basis", at=(name,))
-        value, basis = given["value"], given.get("basis", basis)
-    try:
-        return Fact(name, _fact_value(name, value), Basis(str(basis)))
-    except SteelyardError as error:
-        raise refusal(error.what, error.why, error.fix, at=(name,)) from None
-    except ValueError:
-        raise refusal(
-            f"there is no basis {basis!r}", fix=f"one of {', '.join(Basis)}", at=(name,)
-        ) from None
-
-
-def _fact_value(name: str, value: object) -> Value:
-    known = term(name)
-    if known.kind is Kind.SET and isinstance(value, list):
-        members = frozenset(str(item) for item in value)
-        known.check(members)
-        return members
-    return known.parse("" if value is None else str(value))
-
-
-Day = Annotated[date, BeforeValidator(_reads(_day, "a date"))]
-Condition = Annotated[
-    Expression, PlainValidator(_reads(parse_expression, "a condition on one line"))
-]
-Template = Annotated[str, PlainValidator(_reads(check_template, "a text"))]
-FactName = Annotated[str, PlainValidator(_reads(lambda name: term(name).name, "a fact's name"))]
-Places = Annotated[
-    tuple[FactName, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str) else v)
-]
-Role = Annotated[str, PlainValidator(_reads(_role, "a role"))]
-Facts = Annotated[tuple[Fact, ...], PlainValidator(_facts)]
-Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=3, max_length=600)]
-Name = Annotated[
-    str, StringConstraints(pattern=r"^[A-Za-z0-9]+([._-][A-Za-z0-9]+)*$", max_length=80)
-]
-Link = Annotated[str, StringConstraints(pattern=r"^https://[!-~]+$", max_length=300)]
-
-
-# --- the shape of a pack ------------------------------------------------------------------
+_MEASURE: Final = "measures."
 
 
 class Part(BaseModel):
     """A part of a pack: never changed, and no key of it is unknown."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
 
 class Citation(Part):
@@ -168,6 +65,116 @@ class Citation(Part):
     text: Words
     """The source and the place in it, for a person."""
     link: Link
+
+
+class DatedValue(Part):
+    """What a parameter is from some day on."""
+
+    since: Day
+    """The day from which this value stands in the law."""
+    value: Annotated[
+        float | date, BeforeValidator(number_or_day, json_schema_input_type=float | str)
+    ]
+
+
+class Parameter(Part):
+    """A value that the law sets and may change, or that several rules share.
+
+    Conditions name it `parameter.<id>`; a later value replaces an earlier one.
+    """
+
+    id: Name
+    title: Words
+    values: tuple[DatedValue, ...]
+    citation: Citation
+    unit: str = ""
+    comparator: str = ""
+    """How the law compares with it: `>` or `>=`."""
+    topic: Topic | None = None
+
+    def on(self, day: date) -> float | date:
+        """Return the value that stands on `day`; before the first, the first."""
+        standing = [item.value for item in self.values if item.since <= day]
+        return standing[-1] if standing else self.values[0].value
+
+    @property
+    def term(self) -> Term:
+        """Describe it as conditions see it."""
+        dated = isinstance(self.values[0].value, date)
+        kind = Kind.DATE if dated else Kind.QUANTITY
+        return Term(f"{PARAMETER}{self.id}", kind, self.title, self.title, self.unit)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Parameter:
+        if not self.values:
+            raise refusal("`values` is empty", fix="add {since, value}", at=("values",))
+        days = [item.since for item in self.values]
+        if days != sorted(set(days)):
+            raise refusal(
+                "the values are not in the order of their days",
+                fix="the earliest comes first",
+                at=("values",),
+            )
+        if len({isinstance(item.value, date) for item in self.values}) > 1:
+            raise refusal(
+                "the values are numbers and dates",
+                fix="one kind for each parameter",
+                at=("values",),
+            )
+        if self.comparator not in ("", ">", ">=", "<", "<="):
+            raise refusal(
+                f"{self.comparator!r} compares nothing", fix="one of > >= < <=", at=("comparator",)
+            )
+        return self
+
+
+class Assumption(Part):
+    """What the law takes as given until something better is known."""
+
+    fact: FactName
+    value: object
+    reason: Words
+
+
+class Start(Part):
+    """A day on which something begins, perhaps only under a condition."""
+
+    date: Day | None = None
+    parameter: Name | None = None
+    """A date parameter of the pack, instead of a date."""
+    when: Condition = parse_expression("True")
+    reason: str = ""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Start:
+        if (self.date is None) is (self.parameter is None):
+            raise refusal("a start has either a date or a parameter", fix="keep one of them")
+        return self
+
+
+def _starts(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    if value.startswith(PARAMETER):
+        return ({"parameter": value.removeprefix(PARAMETER)},)
+    return ({"date": value},)
+
+
+Starts = Annotated[
+    tuple[Start, ...],
+    BeforeValidator(_starts, json_schema_input_type=tuple[Start, ...] | str),
+]
+"""Days in the order in which they are tried: the first whose condition holds is the one."""
+
+
+class Argument(Part):
+    """A reason for or against the answer that a rule gives."""
+
+    side: Side
+    when: Condition
+    text: Words
+    contests: bool = False
+    """Where it holds, the answer is contested, unless it is no."""
 
 
 class Duty(Part):
@@ -180,13 +187,31 @@ class Duty(Part):
     """What to do when it is unmet."""
     message: Template = ""
     """What is wrong when it is unmet, where the rule's own message does not say it."""
+    deadline: Deadline | None = None
+    action: FactName | None = None
+    """The measure by which a plan fulfills it; the first that the condition names, if not given."""
+
+    @property
+    def measure(self) -> str | None:
+        """Name the measure that fulfills it, if one does."""
+        named = (n for n in self.satisfied_when.names if n.startswith(_MEASURE))
+        return self.action or next(named, None)
 
 
 class Expectation(Part):
-    """What a rule should say in a test case."""
+    """What a rule should say in a test case. Only what is given is compared."""
 
     verdict: Verdict
     duties: dict[str, State] = {}
+    standing: Standing | None = None
+    foreseen: Verdict | None = None
+    certainty: Certainty | None = None
+    exempted_by: str | None = None
+    due: dict[str, Day] = {}
+    facts: Facts = ()
+    """What is concluded or derived."""
+    missing: tuple[FactName, ...] = ()
+    """Facts that must be among those that would settle the answer."""
 
 
 class Case(Part):
@@ -209,14 +234,25 @@ class Rule(Part):
     """What is wrong when a duty is unmet, with `{fact.name}` filled in."""
     jurisdiction: Name = PRACTICE
     status: Status = Status.SOFT
-    applies_from: Day | None = None
-    enforceable_from: Day | None = None
+    enacted: Day | None = None
+    """The day from which the text stands: publication or signature, or the day on which an
+    amendment took effect. Before it there is no such rule."""
+    applies_from: Starts = ()
+    enforceable_from: Starts = ()
     until: Day | None = None
-    """The last day on which it applies."""
+    """The last day on which it stands."""
     roles: tuple[Role, ...] = ()
     """Whom it binds, as in `actor.role`; everyone if empty."""
     when: Condition = parse_expression("True")
+    exemptions: tuple[Name, ...] = ()
+    """Rules that, where they apply, keep this one from applying."""
+    certainty: Certainty = Certainty.DEFINITE
+    concludes: FactName | None = None
+    """A yes-or-no fact that the answer to `when` settles, for other rules to use."""
+    arguments: tuple[Argument, ...] = ()
     duties: tuple[Duty, ...] = ()
+    penalty: str = ""
+    topic: Topic | None = None
     severity: Severity
     confidence: Confidence
     citation: Citation
@@ -229,17 +265,24 @@ class Rule(Part):
     tests: tuple[Case, ...]
 
     @property
-    def scope(self) -> Expression:
-        """Return the condition on facts and roles under which the rule concerns a model."""
-        if not self.roles:
-            return self.when
-        bound = parse_expression(" or ".join(f'"{role}" in actor.role' for role in self.roles))
-        return Expression(self.when.text, every(bound.condition, self.when.condition))
+    def is_law(self) -> bool:
+        """Tell a rule of a jurisdiction from good practice."""
+        return self.jurisdiction != PRACTICE
 
-    def in_time(self, day: date) -> bool:
-        """Tell whether the rule applies on `day` by its own dates."""
-        started = self.applies_from is None or self.applies_from <= day
-        return started and (self.until is None or day <= self.until)
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Name the facts that its conditions mention, each once."""
+        return tuple(
+            dict.fromkeys(name for part in self.conditions for name in names_in(part.condition))
+        )
+
+    @property
+    def conditions(self) -> Iterable[Expression]:
+        """Yield every condition in it."""
+        yield self.when
+        yield from (start.when for start in (*self.applies_from, *self.enforceable_from))
+        yield from (argument.when for argument in self.arguments)
+        yield from (duty.satisfied_when for duty in self.duties)
 
     @model_validator(mode="after")
     def _consistent(self) -> Rule:
@@ -248,18 +291,29 @@ class Rule(Part):
                 "`tests` is empty", fix="add a case: what facts, what verdict", at=("tests",)
             )
         if self.confidence is Confidence.LOW and self.severity is Severity.ERROR:
-            raise refusal("a rule of low confidence is never an error", at=("severity",))
-        if self.jurisdiction != PRACTICE:
-            for field in ("status", "applies_from"):
-                if field not in self.model_fields_set:
-                    raise refusal(f"a rule of law states `{field}`")
+            raise refusal(
+                "a rule of low confidence is never an error",
+                fix="warning or note",
+                at=("severity",),
+            )
+        if self.concludes and term(self.concludes).kind is not Kind.BOOL:
+            raise refusal(
+                f"{self.concludes} is not a yes or no",
+                fix="conclude a fact of kind bool",
+                at=("concludes",),
+            )
+        if self.status is Status.PRINCIPLE and self.severity is not Severity.NOTE:
+            raise refusal("a principle is a note: it is documented or not", at=("severity",))
         duties = [duty.id for duty in self.duties]
         if len(set(duties)) < len(duties):
-            raise refusal("two duties have the same id", at=("duties",))
+            raise refusal("two duties have the same id", fix="rename one", at=("duties",))
         for index, case in enumerate(self.tests):
-            for duty in sorted(set(case.expect.duties) - set(duties)):
-                at: Path = ("tests", index, "expect", "duties", duty)
-                raise refusal(f"there is no duty {duty!r}", at=at)
+            for key, given in (("duties", case.expect.duties), ("due", case.expect.due)):
+                for duty in sorted(set(given) - set(duties)):
+                    at: Path = ("tests", index, "expect", key, duty)
+                    raise refusal(
+                        f"there is no duty {duty!r}", fix=f"one of {', '.join(duties)}", at=at
+                    )
         return self
 
 
@@ -268,10 +322,41 @@ class PackText(Part):
 
     id: Name
     title: Words
+    instrument: str = ""
+    """The act, code or guidance that the rules come from."""
+    jurisdiction: Name = PRACTICE
+    """That of every rule that states none of its own."""
+    parameters: tuple[Parameter, ...] = ()
+    assumptions: tuple[Assumption, ...] = ()
     rules: tuple[Rule, ...]
 
     @model_validator(mode="after")
-    def _not_empty(self) -> PackText:
+    def _consistent(self) -> PackText:
         if not self.rules:
             raise refusal("`rules` is empty", fix="add a rule", at=("rules",))
+        parameters = {parameter.id: parameter for parameter in self.parameters}
+        if len(parameters) < len(self.parameters):
+            raise refusal("two parameters have the same id", fix="rename one", at=("parameters",))
+        for index, rule in enumerate(self.rules):
+            self._check_law(rule, index)
+            for start in (*rule.applies_from, *rule.enforceable_from):
+                named = parameters.get(start.parameter or "")
+                if start.parameter and (named is None or named.term.kind is not Kind.DATE):
+                    at: Path = ("rules", index, "applies_from")
+                    raise refusal(
+                        f"there is no date parameter {start.parameter!r}",
+                        fix="add it to `parameters`, with dates as values",
+                        at=at,
+                    )
         return self
+
+    def _check_law(self, rule: Rule, index: int) -> None:
+        place = rule.jurisdiction if "jurisdiction" in rule.model_fields_set else self.jurisdiction
+        if place == PRACTICE:
+            return
+        for field in ("status", "enacted", "topic"):
+            if field not in rule.model_fields_set:
+                raise refusal(f"a rule of law states `{field}`", at=("rules", index))
+        dated = rule.status in (Status.SOFT, Status.PRINCIPLE, Status.PROPOSED)
+        if not dated and "applies_from" not in rule.model_fields_set:
+            raise refusal("a rule of law states `applies_from`", at=("rules", index))

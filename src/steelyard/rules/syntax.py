@@ -32,7 +32,11 @@ _DIGITS: Final = 40
 _NAME: Final = 120
 QUERIES: Final = ("known", "measured", "contradicted", "empty")
 """Functions that answer yes or no about a fact."""
-FUNCTIONS: Final = (*QUERIES, "count", "date")
+BOUNDS: Final = ("low", "high", "middle")
+"""Functions that take a bound of what is known of an amount."""
+HOURS: Final = {"hours": 1, "days": 24, "weeks": 7 * 24}
+"""Functions that write a time, with the hours of one."""
+FUNCTIONS: Final = (*QUERIES, *BOUNDS, *HOURS, "count", "date")
 """All functions."""
 SYNTAX: Final = (
     "conditions are made of and, or, not, comparisons, + - * /, fact names, numbers, texts, "

@@ -8,6 +8,7 @@ Negation is pushed down to single questions while a tree is built, so that `not 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
@@ -48,15 +49,35 @@ class Count:
 
 
 @dataclass(frozen=True, slots=True)
+class Bound:
+    """The `low`, `high` or `middle` of what is known of an amount."""
+
+    function: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A value that the law sets and may change: bound to the one that stands on a day."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class AsOf:
+    """The day for which the question is asked."""
+
+
+@dataclass(frozen=True, slots=True)
 class Arithmetic:
-    """A sum, difference, product or quotient of amounts."""
+    """A sum, difference, product or quotient of amounts, or of a date and a time in days."""
 
     operator: str
     left: Operand
     right: Operand
 
 
-Operand = FactValue | Literal | Count | Arithmetic
+Operand = FactValue | Literal | Count | Bound | Parameter | AsOf | Arithmetic
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +160,45 @@ def every(*parts: Condition) -> Condition:
     return parts[0] if len(parts) == 1 else Every(parts)
 
 
+def bind(condition: Condition, values: Mapping[str, Interval | date], day: date) -> Condition:
+    """Put the values that stand on `day` in the place of parameters and of the day itself."""
+    match condition:
+        case Every(parts):
+            return Every(tuple(bind(part, values, day) for part in parts))
+        case Some(parts):
+            return Some(tuple(bind(part, values, day) for part in parts))
+        case Negation(Comparison() as question):
+            return Negation(_bind_comparison(question, values, day))
+        case Comparison():
+            return _bind_comparison(condition, values, day)
+        case _:
+            return condition
+
+
+def _bind_comparison(
+    asked: Comparison, values: Mapping[str, Interval | date], day: date
+) -> Comparison:
+    left, right = (_bind_operand(side, values, day) for side in (asked.left, asked.right))
+    return Comparison(asked.operator, left, right)
+
+
+def _bind_operand(operand: Operand, values: Mapping[str, Interval | date], day: date) -> Operand:
+    match operand:
+        case AsOf():
+            return Literal(day)
+        case Parameter(name):
+            return Literal(values[name])
+        case Arithmetic(operator, left, right):
+            sides = _bind_operand(left, values, day), _bind_operand(right, values, day)
+            return Arithmetic(operator, *sides)
+        case _:
+            return operand
+
+
 def names_in(node: Condition | Operand) -> tuple[str, ...]:
     """Name the facts that `node` mentions, each once, in the order of mention."""
     match node:
-        case FactValue(name) | Count(name) | Flag(name) | Query(_, name):
+        case FactValue(name) | Count(name) | Flag(name) | Query(_, name) | Bound(_, name):
             return (name,)
         case Arithmetic(_, left, right) | Comparison(_, left, right):
             found = names_in(left) + names_in(right)
