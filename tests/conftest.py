@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How long a machine takes says nothing about the code: a busy one must not fail a test.
+settings.register_profile("steelyard", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("steelyard")
 
 _OURS = ("STEELYARD_", "_STEELYARD_", "HF_", "HUGGING_FACE_", "XDG_")
 _KEPT = frozenset({"STEELYARD_ASSETS", "STEELYARD_FUZZ", "STEELYARD_GOLDEN"})

@@ -18,16 +18,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from steelyard.assessing import Assessment, assess
     from steelyard.auditing import Options, audit
     from steelyard.errors import SteelyardError
     from steelyard.facts import Basis, Contradiction, Evidence, Fact, FactBook, Interval
     from steelyard.reports.report import Report
-    from steelyard.rules import Finding, Severity, State, Verdict
+    from steelyard.rules import Certainty, Finding, Severity, Standing, State, Verdict
     from steelyard.rules.ignores import Ignore
     from steelyard.sources import Network
 
 _PUBLIC = {
+    "Assessment": "steelyard.assessing",
     "Basis": "steelyard.facts",
+    "Certainty": "steelyard.rules",
     "Contradiction": "steelyard.facts",
     "Evidence": "steelyard.facts",
     "Fact": "steelyard.facts",
@@ -39,14 +42,18 @@ _PUBLIC = {
     "Options": "steelyard.auditing",
     "Report": "steelyard.reports.report",
     "Severity": "steelyard.rules",
+    "Standing": "steelyard.rules",
     "State": "steelyard.rules",
     "SteelyardError": "steelyard.errors",
     "Verdict": "steelyard.rules",
+    "assess": "steelyard.assessing",
     "audit": "steelyard.auditing",
 }
 
 __all__ = [
+    "Assessment",
     "Basis",
+    "Certainty",
     "Contradiction",
     "Evidence",
     "Fact",
@@ -58,9 +65,11 @@ __all__ = [
     "Options",
     "Report",
     "Severity",
+    "Standing",
     "State",
     "SteelyardError",
     "Verdict",
+    "assess",
     "audit",
 ]
 

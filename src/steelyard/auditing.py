@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from importlib.metadata import version
@@ -13,23 +13,44 @@ from steelyard.analyzers import (
     architecture,
     card,
     code,
+    compute,
     contents,
     integrity,
+    known_models,
     licenses,
+    openness,
     parameters,
     stated,
 )
 from steelyard.analyzers.base import Analyzer
+from steelyard.analyzers.derived import derive
 from steelyard.analyzers.identity import identity_facts, measure
 from steelyard.checkpoints.digest_cache import DigestCache
 from steelyard.checkpoints.digests import Digests
 from steelyard.checkpoints.model import Model
 from steelyard.checkpoints.opening import read_model
 from steelyard.errors import SourceNotFound
-from steelyard.facts import Basis, FactBook, Value
+from steelyard.facts import Basis, Fact, FactBook, Value
+from steelyard.obligations.questions import Question, open_questions
 from steelyard.progress import NoProgress, Progress
-from steelyard.reports.report import FileInfo, PackInfo, Report, SourceInfo, TensorInfo
-from steelyard.rules import Pack, evaluate, load_packs
+from steelyard.reports.report import (
+    FileInfo,
+    PackInfo,
+    Report,
+    SourceInfo,
+    TensorInfo,
+    Threshold,
+)
+from steelyard.rules import (
+    Conclusions,
+    Pack,
+    Rulebook,
+    Topic,
+    conclude,
+    load_packs,
+    rules_on,
+)
+from steelyard.rules.evaluation import MARKETS, ROLE
 from steelyard.rules.ignores import Ignore, apply_ignores
 from steelyard.sources import Network, Source, open_source
 
@@ -43,8 +64,15 @@ ANALYZERS: Mapping[str, Analyzer] = {
     "licenses": licenses.analyze,
     "integrity": integrity.analyze,
     "code": code.analyze,
+    "openness": openness.analyze,
+    "compute": compute.analyze,
+    "known_models": known_models.analyze,
 }
 """The questions that headers and documents answer, in the order in which they are asked."""
+
+
+Ask = Callable[[Question, int], Value | None]
+"""Answer a question, told how many are left; None where nobody knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +87,15 @@ class Options:
     """Report on a source that holds no model, too."""
     tensors: bool = False
     """List every tensor of the main weights in the report."""
+    markets: Sequence[str] = ()
+    """Where the model is or will be offered or used, as codes of jurisdictions (`eu`, `us-ca`);
+    law is applied only for these, and not at all if neither this nor a fact names any."""
+    roles: Sequence[str] = ()
+    """What the reader does with the model (`provider`, `adopter`), as in `actor.role`."""
     facts: Mapping[str, Value] = field(default_factory=dict)
     """What the user states, by name of the vocabulary."""
+    ask: Ask | None = None
+    """Who answers the questions that would settle what is undetermined."""
     ignores: Sequence[Ignore] = ()
     packs: Sequence[Pack] | None = None
     """Rules to apply; None for all that ship with Steelyard."""
@@ -102,7 +137,7 @@ def _audit(source: Source, as_of: date, options: Options) -> Report:
             why=f"none of its {len(source.files)} files is weights, a configuration or a card",
             fix="name the folder that holds them, or say --allow-empty",
         )
-    book = FactBook(stated.by_user(options.facts))
+    book = FactBook(stated.by_user(_stated(options)))
     for analyze in ANALYZERS.values():
         book.extend(analyze(model))
     bytes_read = source.bytes_read
@@ -112,22 +147,75 @@ def _audit(source: Source, as_of: date, options: Options) -> Report:
         measure(model, cache=options.cache, progress=options.progress) if options.digest else None
     )
     book.extend(identity_facts(model, digests))
-    packs = load_packs() if options.packs is None else tuple(options.packs)
+    loaded = load_packs() if options.packs is None else tuple(options.packs)
+    packs = tuple(_concerned(loaded, book))
+    said = _conclude(rules_on(packs, as_of), book, options.ask)
     findings, ignored, notices = apply_ignores(
-        evaluate(packs, book, as_of=as_of), options.ignores, source=source.spec, as_of=as_of
+        said.findings, options.ignores, source=source.spec, as_of=as_of
     )
     return Report(
         version=version("steelyard"),
         as_of=as_of,
         source=SourceInfo(source.spec, source.kind, source.revision, bytes_read),
         packs=tuple(_pack_info(pack) for pack in packs),
-        book=book,
+        book=said.book,
         findings=findings,
         ignored=ignored,
         notices=(*(digests.notes if digests else ()), *notices),
         files=tuple(_file_infos(model, digests)),
         tensors=tuple(_tensor_infos(model, digests)) if options.tensors else (),
+        thresholds=tuple(_thresholds(loaded, as_of)),
     )
+
+
+def _thresholds(packs: Iterable[Pack], day: date) -> Iterable[Threshold]:
+    """Yield the thresholds for training compute that stand on a day, the lowest first."""
+    found = {
+        (value, pack.jurisdiction)
+        for pack in packs
+        for parameter in pack.parameters
+        if parameter.topic is Topic.COMPUTE_THRESHOLD and parameter.values[0].since <= day
+        for value in (parameter.on(day),)
+        if not isinstance(value, date)
+    }
+    for value, jurisdiction in sorted(found):
+        yield Threshold(jurisdiction, value)
+
+
+def _conclude(rulebook: Rulebook, book: FactBook, ask: Ask | None) -> Conclusions:
+    """Apply the rules; ask what would settle most, again and again, where somebody answers."""
+    asked: set[str] = set()
+    while True:
+        known = book.copy()
+        known.extend(derive(known))
+        said = conclude(rulebook, known)
+        waiting = [q for q in open_questions(said.findings) if q.term.name not in asked]
+        if ask is None or not waiting:
+            return said
+        asked.add(waiting[0].term.name)
+        value = ask(waiting[0], len(waiting))
+        if value is not None:
+            book.extend(stated.by_user({waiting[0].term.name: value}))
+
+
+def _stated(options: Options) -> dict[str, Value]:
+    """Join what the user states as facts, and as markets and roles."""
+    facts = dict(options.facts)
+    for name, values in ((MARKETS, options.markets), (ROLE, options.roles)):
+        if values:
+            facts[name] = frozenset(values)
+    return facts
+
+
+def _concerned(packs: Iterable[Pack], book: FactBook) -> Iterable[Pack]:
+    """Yield the packs to ask: those of law only once somebody has said which markets matter."""
+    asked = MARKETS in book
+    if asked and ROLE not in book:
+        note = "nobody said what the reader does with the model"
+        book.add(Fact(ROLE, frozenset({"adopter"}), Basis.ASSUMED, note=note))
+    for pack in packs:
+        if asked or not any(rule.is_law for rule in pack.rules):
+            yield pack
 
 
 def _pack_info(pack: Pack) -> PackInfo:

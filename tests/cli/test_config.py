@@ -62,7 +62,7 @@ def test_show_origin(folder: Path, monkeypatch: pytest.MonkeyPatch, run: Run) ->
     assert where == {
         "fail-on": file, "strict": "STEELYARD_STRICT", "format": file, "digest": "default",
         "scan-values": "default", "offline": "default", "allow-empty": "default",
-        "packs": "default", "cache-dir": file,
+        "packs": "default", "cache-dir": file, "market": "default", "role": "default",
         "facts": file, "ignore": file,
     }  # fmt: skip
 

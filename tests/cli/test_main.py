@@ -242,7 +242,10 @@ class TestProcess:
     def test_an_interrupt(self, folder: Path) -> None:
         os.mkfifo(folder / "wait")
         slow = subprocess.Popen(
-            [str(PROGRAM), "audit", "missing", "--pack", "wait"], stderr=subprocess.PIPE
+            [str(PROGRAM), "audit", "missing", "--pack", "wait"],
+            stderr=subprocess.PIPE,
+            # A shell starts what runs in its background with interrupts ignored.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
         # Opening the pipe succeeds when the program has opened its end, and so is under way.
         with (folder / "wait").open("wb"):

@@ -24,6 +24,8 @@ LAYERS: list[tuple[str, str, Any, str, Any, Any]] = [
     ("scan_values", "true", True, "0", False, True),
     ("offline", "true", True, "no", False, True),
     ("allow_empty", "true", True, "no", False, True),
+    ("market", '["eu"]', ["eu"], "us-ca,kr", ["us-ca", "kr"], ["all"]),
+    ("role", '["provider"]', ["provider"], "host,modifier", ["host", "modifier"], ["adopter"]),
     ("packs", '["/a.yaml"]', ["/a.yaml"], "/b.yaml,/c.yaml", ["/b.yaml", "/c.yaml"], ["/d.yaml"]),
     ("cache_dir", '"/a"', "/a", "/b", "/b", "/c"),
 ]

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from steelyard.cli.main import EXIT_FINDINGS, printable
+from steelyard.cli.rules import split
 
 if TYPE_CHECKING:
     # Imported when the command runs: `audit --help` need not wait for them.
     from steelyard.auditing import Options
+    from steelyard.cli.interview import Interview
     from steelyard.cli.settings import Settings
-    from steelyard.facts import Value
     from steelyard.reports.report import Report
     from steelyard.rules import Pack
     from steelyard.rules.ignores import Ignore
@@ -54,6 +55,22 @@ if TYPE_CHECKING:
     help="State what no file can show; repeat for several. See: steelyard facts",
 )
 @click.option(
+    "-m",
+    "--market",
+    "markets",
+    multiple=True,
+    metavar="CODE[,CODE]",
+    help="Apply the law of these markets (eu, us-ca, kr, all). See: steelyard rules list",
+)
+@click.option(
+    "-r",
+    "--role",
+    "roles",
+    multiple=True,
+    metavar="ROLE[,ROLE]",
+    help="What you do with the model: provider, modifier, adopter, ...  [default: adopter]",
+)
+@click.option(
     "--as-of",
     type=click.DateTime(["%Y-%m-%d"]),
     metavar="DATE",
@@ -84,6 +101,11 @@ if TYPE_CHECKING:
 @click.option(
     "--scan-values", is_flag=True, default=None, help="Look at every element for NaN and infinity."
 )
+@click.option(
+    "--interview",
+    is_flag=True,
+    help="Ask for what no file shows, and keep the answers in the model's steelyard.toml.",
+)
 @click.option("--allow-empty", is_flag=True, default=None, help="Accept a source without a model.")
 @click.option("--offline", is_flag=True, default=None, help="Never use the network.")
 @click.option("--no-cache", is_flag=True, help="Neither use nor fill the cache of digests.")
@@ -99,6 +121,7 @@ def command(ctx: click.Context, /, source: str, **given: Any) -> None:
     in the environment as STEELYARD_FAIL_ON and the like. See: steelyard config show
     """
     from steelyard.auditing import audit
+    from steelyard.cli.interview import Interview
     from steelyard.cli.outputs import targets, write
 
     settings, notices = _settings(source, given)
@@ -106,8 +129,11 @@ def command(ctx: click.Context, /, source: str, **given: Any) -> None:
     to = targets(settings.format, given["outputs"])
     as_of = given["as_of"].date() if given["as_of"] else today
     with ExitStack() as stack:
-        options = _options(settings, given, today, stack)
+        interview = Interview() if given["interview"] else None
+        options = _options(settings, given, today, stack, interview)
         report = audit(source, as_of=as_of, options=options)
+    if interview is not None:
+        notices += _kept(interview, source)
     write(report, to)
     if not given["quiet"]:
         for notice in notices:
@@ -132,6 +158,8 @@ def _settings(source: str, given: Mapping[str, Any]) -> tuple[Settings, list[str
         "offline": given["offline"],
         "allow_empty": given["allow_empty"],
         "packs": list(given["packs"]),
+        "market": split(given["markets"]),
+        "role": split(given["roles"]),
     }
     resolved = resolve(overrides, examined)
     settings, notices = resolved.settings, []
@@ -145,11 +173,32 @@ def _settings(source: str, given: Mapping[str, Any]) -> tuple[Settings, list[str
     return settings, notices
 
 
+def _kept(interview: Interview, source: str) -> Iterable[str]:
+    """Keep the answers where the model lies in a folder; else show what to write down."""
+    from steelyard.cli.interview import keep
+    from steelyard.rules.rendering import show
+
+    if not interview.answers:
+        return
+    if Path(source).is_dir():
+        path = keep(interview.answers, Path(source))
+        yield f"answers kept in {path}: {', '.join(interview.answers)}"
+        return
+    for name, value in interview.answers.items():
+        yield f'not kept, as the model lies in no folder: --fact "{name}={show(value)}"'
+
+
 def _options(
-    settings: Settings, given: Mapping[str, Any], today: date, stack: ExitStack
+    settings: Settings,
+    given: Mapping[str, Any],
+    today: date,
+    stack: ExitStack,
+    interview: Interview | None,
 ) -> Options:
     from steelyard.auditing import Options
     from steelyard.cli.context import network
+    from steelyard.cli.facts_given import facts_given
+    from steelyard.cli.markets import read_markets, read_roles
     from steelyard.cli.progress import TerminalProgress
     from steelyard.cli.settings import check_ignores
 
@@ -166,8 +215,11 @@ def _options(
         allow_empty=settings.allow_empty,
         tensors=given["tensors"],
         scan_values=settings.scan_values,
-        facts=_facts(settings, given["stated"]),
+        facts=facts_given(settings, given["stated"]),
+        ask=interview.ask if interview else None,
         ignores=[] if given["no_ignores"] else ignores,
+        markets=read_markets(settings.market),
+        roles=read_roles(settings.role),
         packs=_packs(settings.packs),
         network=network(offline=settings.offline),
         cache=cache,
@@ -180,19 +232,6 @@ def _packs(paths: Iterable[str]) -> list[Pack] | None:
 
     own = [Path(path) for path in paths]
     return [*load_packs(), *load_packs(own)] if own else None
-
-
-def _facts(settings: Settings, stated: Iterable[str]) -> dict[str, Value]:
-    from steelyard.analyzers.stated import read_value
-    from steelyard.errors import ConfigError
-
-    facts = {name: read_value(name, value) for name, value in settings.facts.items()}
-    for text in stated:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise ConfigError(f"--fact wants NAME=VALUE, not {text!r}", fix="see: steelyard facts")
-        facts[name.strip()] = read_value(name.strip(), value)
-    return facts
 
 
 def _ignores(settings: Settings) -> Iterable[Ignore]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import difflib
-import textwrap
 from collections.abc import Iterable
+from datetime import date
 from typing import TYPE_CHECKING, Final
 
 import click
 
+from steelyard.cli.rule_words import describe_rule, wrapped
+
 if TYPE_CHECKING:
     from steelyard.facts import Term
-    from steelyard.rules import Pack, Rule
 
 EXIT_CODES: Final = """\
 Exit codes of steelyard:
@@ -60,9 +61,9 @@ def command(name: str) -> None:
     }
     if name.upper() in rules or name in rules:
         pack, rule = rules.get(name) or rules[name.upper()]
-        click.echo("\n".join(_rule(pack, rule)))
+        click.echo("\n".join(describe_rule(pack, rule, date.today())))
     elif name in vocabulary():
-        users = [rule.id for pack in packs for rule in pack.rules if name in _names(rule)]
+        users = [rule.id for pack in packs for rule in pack.rules if name in rule.names]
         click.echo("\n".join(_fact(vocabulary()[name], users)))
     else:
         known = {each.lower(): each for each in (*rules, *vocabulary(), *_TOPICS)}
@@ -71,49 +72,11 @@ def command(name: str) -> None:
         raise click.UsageError(f"there is no rule, fact or topic named {name!r}{hint}")
 
 
-def _rule(pack: Pack, rule: Rule) -> Iterable[str]:
-    yield f"{rule.id}  {rule.title}"
-    yield ""
-    yield f"  severity    {rule.severity}, confidence {rule.confidence}"
-    yield f"  from        {pack.title} ({rule.jurisdiction}, {rule.status})"
-    yield from _wrapped("source", rule.citation.text)
-    yield f"              {rule.citation.link}"
-    yield f"  reviewed    {rule.reviewed}"
-    dates = (
-        ("applies", rule.applies_from),
-        ("enforced", rule.enforceable_from),
-        ("until", rule.until),
-    )
-    for label, day in dates:
-        if day is not None:
-            yield f"  {label:10}  {day}"
-    if rule.roles:
-        yield f"  binds       {', '.join(rule.roles)}"
-    yield from _wrapped("applies if", rule.when.text)
-    for duty in rule.duties:
-        yield ""
-        yield from _wrapped("duty", duty.text)
-        yield from _wrapped("met if", duty.satisfied_when.text)
-        yield from _wrapped("fix", duty.fix)
-
-
 def _fact(entry: Term, users: list[str]) -> Iterable[str]:
     yield f"{entry.name}  {entry.kind}{f' in {entry.unit}' if entry.unit else ''}"
     yield ""
-    yield from _wrapped("meaning", entry.meaning)
-    yield from _wrapped("question", entry.question)
-    yield from _wrapped("expects", entry.expects)
-    yield from _wrapped("state it", f'--fact "{entry.name}=…", or [facts] in steelyard.toml')
-    yield from _wrapped("used by", ", ".join(users) or "no rule yet")
-
-
-def _names(rule: Rule) -> frozenset[str]:
-    conditions = [rule.when, *(duty.satisfied_when for duty in rule.duties)]
-    return frozenset(name for condition in conditions for name in condition.names)
-
-
-def _wrapped(label: str, text: str) -> Iterable[str]:
-    lines = textwrap.wrap(text, 78 - 14, break_on_hyphens=False) or [""]
-    yield f"  {label:10}  {lines[0]}" if len(label) <= 10 else f"  {label}  {lines[0]}"
-    for line in lines[1:]:
-        yield f"{'':14}{line}"
+    yield from wrapped("meaning", entry.meaning)
+    yield from wrapped("question", entry.question)
+    yield from wrapped("expects", entry.expects)
+    yield from wrapped("state it", f'--fact "{entry.name}=…", or [facts] in steelyard.toml')
+    yield from wrapped("used by", ", ".join(users) or "no rule yet")

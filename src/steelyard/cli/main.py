@@ -29,6 +29,10 @@ EXIT_INTERRUPTED: Final = 130
 
 COMMANDS: Final = {
     "audit": ("steelyard.cli.audit", "Weigh a model: what it is, and where its files disagree."),
+    "plan": ("steelyard.cli.plan", "Merge the duties of all markets into one ordered plan."),
+    "assess": ("steelyard.cli.assess", "Apply law to facts alone: a planned model, or a table."),
+    "rules": ("steelyard.cli.rules", "List, show, compare, check and test rules."),
+    "openness": ("steelyard.cli.openness", "Tell what is open, component by component."),
     "explain": ("steelyard.cli.explain", "Explain a rule, a fact, or the exit codes."),
     "facts": ("steelyard.cli.facts", "List the vocabulary: every fact that rules can use."),
     "config": ("steelyard.cli.config", "Show the settings in force and where they come from."),

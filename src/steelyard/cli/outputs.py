@@ -6,7 +6,7 @@ import os
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -17,7 +17,6 @@ import click
 
 from steelyard.cli.main import close_stdout
 from steelyard.errors import ConfigError
-from steelyard.reports.report import Report
 
 FORMATS: Final = {
     "text": "steelyard.reports.terminal",
@@ -26,7 +25,7 @@ FORMATS: Final = {
 }
 """Each format's module, which has a `render`."""
 
-_BY_SUFFIX: Final = {".json": "json", ".md": "markdown", ".markdown": "markdown", ".txt": "text"}
+BY_SUFFIX: Final = {".json": "json", ".md": "markdown", ".markdown": "markdown", ".txt": "text"}
 STDOUT: Final = "-"
 
 
@@ -39,12 +38,23 @@ class Target:
     """A file, or `-` for standard output."""
 
 
-def targets(formats: Sequence[str], outputs: Sequence[str]) -> tuple[Target, ...]:
+def targets(
+    formats: Sequence[str],
+    outputs: Sequence[str],
+    known: Mapping[str, str] = FORMATS,
+    suffixes: Mapping[str, str] = BY_SUFFIX,
+) -> tuple[Target, ...]:
     """Pair formats with outputs.
 
     A format may name its file itself (`json=report.json`). The others take the outputs in order;
     an output that is left over has the format that its suffix tells; a format that is left over
     goes to standard output, where there is room for one.
+
+    Args:
+        formats: What `--format` says.
+        outputs: What `--output` says.
+        known: The formats there are, each with the module that renders it.
+        suffixes: The format that each suffix of a file name tells.
 
     Raises:
         ConfigError: If a format is unknown, a suffix tells none, or two want the same place.
@@ -53,17 +63,17 @@ def targets(formats: Sequence[str], outputs: Sequence[str]) -> tuple[Target, ...
     found: list[Target] = []
     for text in formats:
         name, _, path = text.partition("=")
-        if name not in FORMATS:
-            raise ConfigError(f"there is no format {name!r}", fix=f"one of {', '.join(FORMATS)}")
+        if name not in known:
+            raise ConfigError(f"there is no format {name!r}", fix=f"one of {', '.join(known)}")
         found.append(Target(name, path or (waiting.pop(0) if waiting else STDOUT)))
     for path in waiting:
         suffix = Path(path).suffix.lower()
-        if suffix not in _BY_SUFFIX:
+        if suffix not in suffixes:
             raise ConfigError(
                 f"the name {path!r} does not tell a format",
-                fix="say --format before --output, or end the name in .json, .md or .txt",
+                fix=f"say --format before --output, or end the name in {', '.join(suffixes)}",
             )
-        found.append(Target(_BY_SUFFIX[suffix], path))
+        found.append(Target(suffixes[suffix], path))
     if not found:
         found.append(Target("text", STDOUT))
     paths = [target.path for target in found]
@@ -76,13 +86,13 @@ def targets(formats: Sequence[str], outputs: Sequence[str]) -> tuple[Target, ...
     return tuple(found)
 
 
-def write(report: Report, to: Sequence[Target]) -> None:
-    """Render the report for each target, then write: every file whole, or none at all.
+def write(said: object, to: Sequence[Target], known: Mapping[str, str] = FORMATS) -> None:
+    """Render what is said for each target, then write: every file whole, or none at all.
 
     Raises:
         ConfigError: If something cannot be written.
     """
-    texts = [_render(report, t.format, terminal=t.path == STDOUT) for t in to]
+    texts = [_render(said, t, known) for t in to]
     staged: list[tuple[Path, Path]] = []
     try:
         for target, text in zip(to, texts, strict=True):
@@ -101,9 +111,9 @@ def write(report: Report, to: Sequence[Target]) -> None:
                 _print(text)
 
 
-def _print(text: str) -> None:
+def _print(text: bytes) -> None:
     try:
-        click.echo(text.encode(), nl=False)
+        click.echo(text, nl=False)
     except BrokenPipeError:
         # Whoever reads has seen enough; the exit code still tells what was found.
         close_stdout()
@@ -113,15 +123,17 @@ def _print(text: str) -> None:
         raise
 
 
-def _render(report: Report, name: str, *, terminal: bool) -> str:
-    render = cast("Callable[..., str]", import_module(FORMATS[name]).render)
-    if name != "text" or not terminal:
-        return render(report)
+def _render(said: object, target: Target, known: Mapping[str, str]) -> bytes:
+    render = cast("Callable[..., str | bytes]", import_module(known[target.format]).render)
+    if target.format != "text" or target.path != STDOUT:
+        text = render(said)
+        return text.encode() if isinstance(text, str) else text
     stream = sys.stdout
     tty = stream is not None and stream.isatty()  # None where the shell has closed it
     # A pipe gets 80 columns, whatever the terminal behind it: the same bytes everywhere.
     width = min(os.get_terminal_size(stream.fileno()).columns, 120) if tty else 80
-    return render(report, width=width, color=_color(tty))
+    text = render(said, width=width, color=_color(tty))
+    return text.encode() if isinstance(text, str) else text
 
 
 def _color(tty: bool) -> bool:
@@ -130,19 +142,19 @@ def _color(tty: bool) -> bool:
     return bool(os.environ.get("FORCE_COLOR")) or (tty and os.environ.get("TERM") != "dumb")
 
 
-def _stage(path: Path, text: str) -> Iterator[tuple[Path, Path]]:
+def _stage(path: Path, text: bytes) -> Iterator[tuple[Path, Path]]:
     """Write beside the file that is meant; yield what to rename to what."""
     final = path.resolve()
     before = path.stat() if path.exists() else None
     if before is not None and not stat.S_ISREG(before.st_mode):
         # A device or a pipe (or a folder, which refuses) is written to, never replaced.
-        with path.open("w", encoding="utf-8") as stream:
+        with path.open("wb") as stream:
             stream.write(text)
         return
     handle, name = tempfile.mkstemp(dir=final.parent, prefix=f".{final.name}.")
     temporary = Path(name)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+        with os.fdopen(handle, "wb") as stream:
             stream.write(text)
         temporary.chmod(_default_mode() if before is None else stat.S_IMODE(before.st_mode))
     except BaseException:

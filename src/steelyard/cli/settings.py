@@ -61,6 +61,12 @@ class Settings(BaseModel):
     scan_values: Annotated[bool, Field(description="Look for NaN and infinity.")] = False
     offline: Annotated[bool, Field(description="Never use the network.")] = False
     allow_empty: Annotated[bool, Field(description="Accept a source without a model.")] = False
+    market: Annotated[
+        list[str], Field(description="Where the model is offered or used: eu, us-ca, all.")
+    ] = []
+    role: Annotated[
+        list[str], Field(description="What you do with the model: provider, adopter, modifier.")
+    ] = []
     packs: Annotated[list[str], Field(description="Rule packs to apply besides our own.")] = []
     cache_dir: Annotated[str, Field(description="Folder of the digest cache; empty: none.")] = ""
     facts: Annotated[dict[str, Any], Field(description="Facts that no file can show.")] = {}

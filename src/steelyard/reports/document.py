@@ -6,114 +6,38 @@ removed or changed one the major. Others rely on this shape; `docs/json.md` docu
 
 from __future__ import annotations
 
-import math
 from datetime import date
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from steelyard.facts import Contradiction, Evidence, Fact, Interval, Value, term
-from steelyard.reports.report import Question, Report, TensorInfo
+from steelyard.facts import Contradiction
+from steelyard.reports.parts import (
+    ClaimDocument,
+    Document,
+    FactDocument,
+    FindingDocument,
+    UndeterminedDocument,
+    claim_document,
+    fact_document,
+    finding_document,
+    question_document,
+)
+from steelyard.reports.report import Report, TensorInfo
 from steelyard.rules import Finding, Severity, Verdict
 from steelyard.rules.ignores import IgnoredFinding
 
-SCHEMA_VERSION = "1.0"
-
-SeverityName = Literal["error", "warning", "note"]
-VerdictName = Literal["applies", "does_not_apply", "undetermined", "contested"]
-BasisName = Literal["measured", "derived", "declared", "assumed"]
+SCHEMA_VERSION = "1.1"
 
 
-class _Document(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class IntervalDocument(_Document):
-    """A quantity that is not exactly known: the closed range it lies in."""
-
-    low: int | float
-    high: Annotated[int | float | None, Field(description="null: without an upper bound")]
-
-
-ValueDocument = Annotated[
-    bool | int | float | IntervalDocument | str | list[str],
-    Field(description="A list stands for a set, sorted; a date is ISO 8601 text."),
-]
-
-
-class EvidenceDocument(_Document):
-    """Where a claim comes from; fields that do not apply are left out."""
-
-    file: str | None = None
-    offset: int | None = None
-    line: int | None = None
-    field: str | None = None
-    digest: str | None = None
-    parents: list[str] | None = None
-    quote: str | None = None
-
-
-class ClaimDocument(_Document):
-    """One claim about a fact."""
-
-    value: ValueDocument
-    basis: BasisName
-    evidence: list[EvidenceDocument]
-    note: str | None = None
-
-
-class FactDocument(ClaimDocument):
-    """The strongest claim about a name, and all claims about it."""
-
-    name: str
-    unit: str | None = None
-    claims: list[ClaimDocument]
-
-
-class ContradictionDocument(_Document):
+class ContradictionDocument(Document):
     """Claims about one name that cannot all be true."""
 
     name: str
     claims: list[ClaimDocument]
 
 
-class LocationDocument(_Document):
-    """The place that a finding is about."""
-
-    file: str
-    line: int | None = None
-    offset: int | None = None
-
-
-class DutyDocument(_Document):
-    """One duty of a rule and whether it is met."""
-
-    id: str
-    text: str
-    state: Literal["met", "unmet", "unknown"]
-    because: list[str]
-    missing: list[str]
-    fix: str | None = None
-
-
-class FindingDocument(_Document):
-    """What one rule found. It counts against the model when `failing` is true."""
-
-    rule: str
-    title: str
-    verdict: VerdictName
-    severity: SeverityName
-    failing: bool
-    message: str
-    because: list[str]
-    missing: list[str]
-    duties: list[DutyDocument]
-    citation: str
-    link: str | None
-    location: LocationDocument | None
-
-
-class IgnoredDocument(_Document):
+class IgnoredDocument(Document):
     """A failing finding that the user decided to ignore."""
 
     finding: FindingDocument
@@ -122,16 +46,7 @@ class IgnoredDocument(_Document):
     approved_by: str | None = None
 
 
-class UndeterminedDocument(_Document):
-    """A fact that nobody knows and that some rule needs."""
-
-    name: str
-    question: str
-    expects: str
-    settles: list[str]
-
-
-class FileDocument(_Document):
+class FileDocument(Document):
     """One file of the source."""
 
     path: str
@@ -141,7 +56,7 @@ class FileDocument(_Document):
     sha256_basis: Literal["measured", "declared"] | None = None
 
 
-class TensorDocument(_Document):
+class TensorDocument(Document):
     """One tensor of the main weights set."""
 
     name: str
@@ -154,7 +69,7 @@ class TensorDocument(_Document):
     digest: str | None = None
 
 
-class PackDocument(_Document):
+class PackDocument(Document):
     """A rule pack that was applied."""
 
     id: str
@@ -164,7 +79,7 @@ class PackDocument(_Document):
     digest: str
 
 
-class ToolDocument(_Document):
+class ToolDocument(Document):
     """What wrote the report."""
 
     name: Literal["steelyard"] = "steelyard"
@@ -172,7 +87,7 @@ class ToolDocument(_Document):
     packs: list[PackDocument]
 
 
-class SourceDocument(_Document):
+class SourceDocument(Document):
     """Where the model was read from."""
 
     spec: str
@@ -181,7 +96,7 @@ class SourceDocument(_Document):
     bytes_read: Annotated[int, Field(description="For headers and documents only.")]
 
 
-class SummaryDocument(_Document):
+class SummaryDocument(Document):
     """The report in numbers."""
 
     errors: int
@@ -193,7 +108,7 @@ class SummaryDocument(_Document):
     next: list[str]
 
 
-class ReportDocument(_Document):
+class ReportDocument(Document):
     """A Steelyard report."""
 
     schema_version: str = SCHEMA_VERSION
@@ -232,11 +147,11 @@ def document(report: Report) -> ReportDocument:
             revision=report.source.revision,
             bytes_read=report.source.bytes_read,
         ),
-        facts=[_fact(fact, report.book.claims(fact.name)) for fact in report.book],
+        facts=[fact_document(fact, report.book.claims(fact.name)) for fact in report.book],
         contradictions=[_contradiction(c) for c in report.contradictions],
-        findings=[_finding(f) for f in _reported(report)],
+        findings=[finding_document(f) for f in _reported(report)],
         ignored=[_ignored(item) for item in report.ignored],
-        undetermined=[_question(question) for question in report.questions],
+        undetermined=[question_document(question) for question in report.questions],
         files=[
             FileDocument.model_validate(
                 {
@@ -256,53 +171,12 @@ def document(report: Report) -> ReportDocument:
 
 
 def _reported(report: Report) -> list[Finding]:
-    """Return what applies or is open: failing first, then by rule; the rest is left out."""
+    """Return what applies or is open, and all of law: failing first, then by rule."""
     order = {id(finding): n for n, finding in enumerate(report.failing)}
-    open_or_binding = [f for f in report.findings if f.verdict is not Verdict.DOES_NOT_APPLY]
+    open_or_binding = [
+        f for f in report.findings if f.is_law or f.verdict is not Verdict.DOES_NOT_APPLY
+    ]
     return sorted(open_or_binding, key=lambda f: (order.get(id(f), len(order)), f.rule))
-
-
-def _value(value: Value) -> bool | int | float | IntervalDocument | str | list[str]:
-    if isinstance(value, Interval):
-        return IntervalDocument(low=value.low, high=None if value.high == math.inf else value.high)
-    if isinstance(value, frozenset):
-        return sorted(value)
-    if isinstance(value, date):
-        return value.isoformat()
-    return value
-
-
-def _evidence(evidence: Evidence) -> EvidenceDocument:
-    return EvidenceDocument(
-        file=evidence.file,
-        offset=evidence.offset,
-        line=evidence.line,
-        field=evidence.field,
-        digest=evidence.digest,
-        parents=list(evidence.parents) or None,
-        quote=evidence.quote,
-    )
-
-
-def _claim(fact: Fact) -> ClaimDocument:
-    return ClaimDocument(
-        value=_value(fact.value),
-        basis=fact.basis.value,
-        evidence=[_evidence(e) for e in fact.evidence],
-        note=fact.note or None,
-    )
-
-
-def _fact(fact: Fact, claims: tuple[Fact, ...]) -> FactDocument:
-    return FactDocument(
-        name=fact.name,
-        value=_value(fact.value),
-        unit=term(fact.name).unit or None,
-        basis=fact.basis.value,
-        evidence=[_evidence(e) for e in fact.evidence],
-        note=fact.note or None,
-        claims=[_claim(claim) for claim in claims],
-    )
 
 
 def _tensor(info: TensorInfo) -> TensorDocument:
@@ -320,54 +194,15 @@ def _tensor(info: TensorInfo) -> TensorDocument:
 
 
 def _contradiction(found: Contradiction) -> ContradictionDocument:
-    return ContradictionDocument(name=found.name, claims=[_claim(c) for c in found.claims])
-
-
-def _finding(finding: Finding) -> FindingDocument:
-    spot = finding.location
-    return FindingDocument(
-        rule=finding.rule,
-        title=finding.title,
-        verdict=finding.verdict.value,
-        severity=finding.severity.value,
-        failing=finding.failing,
-        message=finding.message,
-        because=list(finding.because),
-        missing=list(finding.missing),
-        duties=[
-            DutyDocument(
-                id=duty.id,
-                text=duty.text,
-                state=duty.state.value,
-                because=list(duty.because),
-                missing=list(duty.missing),
-                fix=duty.fix or None,
-            )
-            for duty in finding.duties
-        ],
-        citation=finding.citation,
-        link=finding.link or None,
-        location=(
-            LocationDocument(file=spot.file, line=spot.line, offset=spot.offset) if spot else None
-        ),
-    )
+    return ContradictionDocument(name=found.name, claims=[claim_document(c) for c in found.claims])
 
 
 def _ignored(item: IgnoredFinding) -> IgnoredDocument:
     return IgnoredDocument(
-        finding=_finding(item.finding),
+        finding=finding_document(item.finding),
         reason=item.ignore.reason,
         expires=item.ignore.expires,
         approved_by=item.ignore.approved_by or None,
-    )
-
-
-def _question(question: Question) -> UndeterminedDocument:
-    return UndeterminedDocument(
-        name=question.term.name,
-        question=question.term.question,
-        expects=question.term.expects,
-        settles=list(question.settles),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from steelyard.reports.law import LawLine, LawOutline
 from steelyard.reports.outline import Issue, outline
 from steelyard.reports.report import Report
 from steelyard.reports.text import fact_text, places, plain
@@ -33,6 +34,8 @@ def render(report: Report) -> str:
             for s in said.statements
         ]
         blocks.append("\n".join(["| | | Basis | Where |", "|---|---|---|---|", *rows]))
+    if said.law is not None:
+        blocks += _law(said.law)
     for heading, lines in (
         ("Ignored", said.ignored),
         ("Notices", said.notices),
@@ -70,6 +73,35 @@ def _issues(issues: Iterable[Issue]) -> Iterable[str]:
         for claim in issue.claims:
             where = f", {escape(claim.places)}" if claim.places else ""
             yield f"  - *{claim.basis}* {escape(claim.text)}{where}"
+
+
+def _law(said: LawOutline) -> Iterable[str]:
+    """Write what binds, what will, what is disputed; the rest in one list."""
+    yield f"## Rules that bind you: {escape(said.whom)}"
+    yield "\n".join(_rules(said.binding)) or "Nothing was found."
+    for heading, lines in (("From later on", said.coming), ("Contested", said.contested)):
+        if lines:
+            yield f"### {heading}"
+            yield "\n".join(_rules(lines))
+    rest = [*said.classed, *said.exempt, said.elsewhere, *said.assumed]
+    rest += [*said.principles, *said.watched, said.undetermined]
+    told = [f"- {escape(line)}" for line in rest if line]
+    if told:
+        yield "### Beside that"
+        yield "\n".join(told)
+
+
+def _rules(lines: Iterable[LawLine]) -> Iterable[str]:
+    for line in lines:
+        trail = ", ".join(part for part in (line.certainty, line.dates, line.rule) if part)
+        yield f"- **{escape(line.jurisdiction)}** {escape(line.title)} ({escape(trail)})"
+        for duty in line.duties:
+            when = f", {escape(duty.deadline)}" if duty.deadline else ""
+            yield f"  - *{duty.state}* {escape(duty.text)}{when}"
+        for reason in line.reasons:
+            yield f"  - {escape(reason)}"
+        if line.penalty:
+            yield f"  - penalty: {escape(line.penalty)}"
 
 
 def _all_facts(report: Report) -> str:

@@ -1,15 +1,18 @@
 """What a report for people says, in the reader's order, before it is drawn.
 
-What is wrong, what it is, where it is from, under which terms, what is open, what to do next.
+What is wrong, what it is, where it is from, under which terms, what is open, what follows, what to
+do next.
 The terminal and Markdown renderers draw the same outline.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from steelyard.facts import Basis, Contradiction, Fact, FactBook
+from steelyard.reports.descriptions import Statement, compute, openness
+from steelyard.reports.law import LawOutline, law_outline
 from steelyard.reports.report import Report, deciding
 from steelyard.reports.text import (
     counted,
@@ -22,16 +25,7 @@ from steelyard.reports.text import (
 from steelyard.rules import Finding, Severity
 
 _MOST_CLAIMS = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """One line about the model: what is said, on which basis, and where that stands."""
-
-    label: str
-    text: str
-    basis: str
-    places: str = ""
+_MOST_RULES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +52,7 @@ class Outline:
     """Weights were read, so that finding nothing wrong means something."""
     issues: tuple[Issue, ...]
     statements: tuple[Statement, ...]
+    law: LawOutline | None
     questions: tuple[str, ...]
     ignored: tuple[str, ...]
     notices: tuple[str, ...]
@@ -73,9 +68,10 @@ def outline(report: Report) -> Outline:
         weighed=report.book.value("weights.present") is not False,
         issues=tuple(_issues(report)),
         statements=tuple(_statements(report)),
+        law=law_outline(report.findings, report.book),
         questions=tuple(
             f"{question.term.question} (--fact {question.term.name}=…; settles "
-            f"{', '.join(question.settles)})"
+            f"{_settled(question.settles)})"
             for question in report.questions
         ),
         ignored=tuple(
@@ -86,6 +82,10 @@ def outline(report: Report) -> Outline:
         next_steps=tuple(plain(step) for step in report.next_steps()),
         footer=_footer(report),
     )
+
+
+def _settled(rules: Sequence[str]) -> str:
+    return counted(len(rules), "rule") if len(rules) > _MOST_RULES else ", ".join(rules)
 
 
 def title(report: Report) -> str:
@@ -184,6 +184,8 @@ def _statements(report: Report) -> Iterable[Statement]:
         yield Statement("Also there", value_text(book.value("weights.other") or ""), "measured")
     yield from _from(book)
     yield from _license(book)
+    yield from compute(report)
+    yield from openness(book)
     yield from _loading(book)
     identity = book.resolve("model.identity")
     if identity is not None:

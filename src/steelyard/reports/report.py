@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import date
 
 from steelyard.checkpoints.tensors import Tensor
-from steelyard.facts import Contradiction, FactBook, Term, term
+from steelyard.facts import Contradiction, FactBook
+from steelyard.obligations.questions import Question, open_questions
 from steelyard.rules import Finding, Severity, State
 from steelyard.rules.ignores import IgnoredFinding
 
@@ -62,12 +63,11 @@ class PackInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """A fact that nobody knows and that some rule needs."""
+class Threshold:
+    """A figure for training compute that some law sets."""
 
-    term: Term
-    settles: tuple[str, ...]
-    """Ids of the rules that wait for it."""
+    jurisdiction: str
+    flop: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +88,8 @@ class Report:
     files: tuple[FileInfo, ...] = ()
     tensors: tuple[TensorInfo, ...] = ()
     """The tensors of the main weights set, where they were asked for."""
+    thresholds: tuple[Threshold, ...] = ()
+    """What laws of the day set for training compute, the lowest first."""
 
     @property
     def failing(self) -> tuple[Finding, ...]:
@@ -113,12 +115,12 @@ class Report:
     @property
     def questions(self) -> tuple[Question, ...]:
         """Return the facts that would settle what is undetermined, the most useful first."""
-        waiting: dict[str, list[str]] = {}
-        for finding in self.findings:
-            for name in finding.questions:
-                waiting.setdefault(name, []).append(finding.rule)
-        ranked = sorted(waiting, key=lambda name: (-len(waiting[name]), name))
-        return tuple(Question(term(name), tuple(sorted(waiting[name]))) for name in ranked)
+        return open_questions(self.findings)
+
+    @property
+    def law(self) -> tuple[Finding, ...]:
+        """Return what rules of law found; nothing where nobody said which markets matter."""
+        return tuple(finding for finding in self.findings if finding.is_law)
 
     def count(self, severity: Severity) -> int:
         """Count the failing findings of one severity."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from steelyard.reports.outline import Issue, Outline, Statement, basis_places, outline
+from steelyard.reports.console import drawn
+from steelyard.reports.descriptions import Statement
+from steelyard.reports.outline import Issue, Outline, basis_places, outline
 from steelyard.reports.report import Report
+from steelyard.reports.terminal_law import law, listed
 from steelyard.reports.text import counted
 
 _STYLE = {"error": "bold red", "warning": "yellow", "note": "cyan"}
@@ -21,23 +23,7 @@ _MOST_STEPS = 5
 
 def render(report: Report, *, width: int = 80, color: bool = False) -> str:
     """Return the report as text for a terminal of `width` columns, with or without color."""
-    said = outline(report)
-    stream = io.StringIO()
-    console = Console(
-        file=stream,
-        width=max(width, 40),
-        force_terminal=color,
-        no_color=not color,
-        color_system="standard" if color else None,
-        highlight=False,
-        markup=False,
-        emoji=False,
-        legacy_windows=False,
-    )
-    for part in _parts(said):
-        console.print(part)
-    lines = [line.rstrip() for line in stream.getvalue().split("\n")]
-    return "\n".join(lines).rstrip("\n") + "\n"
+    return drawn(_parts(outline(report)), width=width, color=color)
 
 
 def _parts(said: Outline) -> Iterable[RenderableType]:
@@ -53,14 +39,16 @@ def _parts(said: Outline) -> Iterable[RenderableType]:
     if said.statements:
         yield _statements(said.statements)
         yield Text("")
+    if said.law is not None:
+        yield from law(said.law)
     for heading, lines in (("Ignored", said.ignored), ("Notice", said.notices)):
         if lines:
-            yield _list(heading, lines)
+            yield listed(heading, lines)
     if said.questions:
-        yield _list("Unknown", _shortened(said.questions, _MOST_QUESTIONS, "question"))
+        yield listed("Unknown", _shortened(said.questions, _MOST_QUESTIONS, "question"))
     if said.next_steps:
         steps = [f"{n}. {step}" for n, step in enumerate(said.next_steps, 1)]
-        yield _list("Next", _shortened(steps, _MOST_STEPS, "step"))
+        yield listed("Next", _shortened(steps, _MOST_STEPS, "step"))
     yield Text(said.footer, style="dim")
 
 
@@ -96,16 +84,6 @@ def _statements(statements: Iterable[Statement]) -> Table:
         line = Text(statement.text)
         line.append(f"  {basis_places(statement)}", style="dim")
         table.add_row(Text(f"  {statement.label}", style="bold"), line)
-    return table
-
-
-def _list(heading: str, lines: Iterable[str]) -> Table:
-    table = Table.grid(padding=(0, 1))
-    table.add_column(width=12, no_wrap=True)
-    table.add_column(ratio=1, overflow="fold")
-    for n, line in enumerate(lines):
-        table.add_row(Text(f"  {heading}" if n == 0 else "", style="bold"), Text(line))
-    table.add_row("", "")
     return table
 
 

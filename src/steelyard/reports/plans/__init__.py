@@ -1,0 +1,1 @@
+"""A plan, written for a terminal, as Markdown, as JSON and as a calendar."""
