@@ -47,11 +47,14 @@ format: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/digests.py
 	$(BIN)/python benchmarks/audit_size.py
+	$(BIN)/python benchmarks/compute.py
+	taskset -c 0 $(BIN)/python benchmarks/rules.py
 
 fuzz: $(VENV)/.dev
 	STEELYARD_FUZZ=10000 $(BIN)/pytest tests/fuzz -n $(JOBS)
 
 docs: $(VENV)/.docs
+	$(BIN)/python -m tools.rule_pages
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "the guide is in site/index.html"
 

@@ -18,6 +18,9 @@ from pathlib import Path
 from tools.assets import file_of
 
 DOCS = Path(__file__).parents[1] / "docs"
+PACK_PAGE = DOCS / "guide" / "packs.md"
+"""The page whose example pack the guide validates."""
+_ALL = re.MULTILINE | re.DOTALL
 MODELS = {
     "all-MiniLM-L6-v2": ("all-minilm-l6-v2", "model.safetensors", True),
     "SmolLM2-135M-Instruct.Q4_1.gguf": (
@@ -25,6 +28,19 @@ MODELS = {
     ),
 }  # fmt: skip
 """Name in the guide to asset, file, and whether the file's whole folder is meant."""
+PLANNED = """\
+model.name: Planned-400B
+training.compute: 3e25
+training.compute.planned: yes
+model.parameters.total: 400e9
+model.modalities.input: text
+model.modalities.output: text
+license.effective: llama3.1
+weights.public: yes
+release.eu_market_date: 2026-10-01
+actor.established_in: us
+"""
+"""The facts of a model that is only planned."""
 _BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -33,6 +49,10 @@ def lay_out(folder: Path) -> None:
     for name, (asset, file, whole_folder) in MODELS.items():
         path = file_of(asset, file)
         (folder / name).symlink_to(path.parent if whole_folder else path)
+    (folder / "planned.yaml").write_text(PLANNED, encoding="utf-8")
+    pack = re.search(r"^```yaml\n(id: acme.*?)^```$", PACK_PAGE.read_text(encoding="utf-8"), _ALL)
+    if pack is not None:
+        (folder / "acme.yaml").write_text(pack[1], encoding="utf-8")
 
 
 def run(command: str, folder: Path, code: int) -> tuple[str, int]:

@@ -19,8 +19,10 @@ SECTIONS = ("model.", "adapter.")
 
 
 def rules() -> Iterable[str]:
-    """Yield one table for each pack."""
+    """Yield one table for each pack of good practice; law has its own pages."""
     for pack in load_packs():
+        if any(rule.is_law for rule in pack.rules):
+            continue
         yield f"### {pack.title}\n"
         yield "| rule | severity | what it wants | reviewed |"
         yield "|---|---|---|---|"
