@@ -16,7 +16,7 @@ from steelyard.reports import markdown, terminal
 from steelyard.reports.assessments import csv as csv_table
 from steelyard.reports.assessments import json as json_table
 from steelyard.reports.assessments import terminal as terminal_table
-from steelyard.reports.assessments.rows import AssessedRow, AssessedTable
+from steelyard.reports.assessments.rows import AssessedRow, AssessedTable, flat
 from steelyard.reports.law import law_outline
 from steelyard.reports.report import Report
 from steelyard.rules import State, Status
@@ -44,11 +44,11 @@ def report(facts: dict[str, Value]) -> Report:
 
 def table(*rows: dict[str, Value]) -> AssessedTable:
     said = [(facts, assess(facts, as_of=DAY, packs=packs())) for facts in rows]
-    return AssessedTable(
-        DAY,
-        [AssessedRow(f"=row{n}", {"note": "+1"}, one.book, one.findings)
-         for n, (_, one) in enumerate(said, 1)],
-    )  # fmt: skip
+    found = [
+        AssessedRow(f"=row{n}", {"note": "+1"}, one.book, one.findings)
+        for n, (_, one) in enumerate(said, 1)
+    ]
+    return AssessedTable(DAY, [flat(row) for row in found], found)
 
 
 @pytest.mark.parametrize(("name", "facts"), [("bound", BOUND), ("free", FREE)])

@@ -46,18 +46,20 @@ def command(file: str, **given: Any) -> None:
     from steelyard.assessing import assess_rows, law_packs
     from steelyard.assessing.files import read_rows
     from steelyard.cli.outputs import targets, write
-    from steelyard.reports.assessments.rows import AssessedRow, AssessedTable
+    from steelyard.reports.assessments.rows import AssessedRow, AssessedTable, flat
 
     to = targets(given["formats"], given["outputs"], FORMATS, _BY_SUFFIX)
     day, stated = day_of(given), stated_facts(given)
     rows = [_single(Path(file))] if is_facts(file) else list(read_rows(Path(file)))
     facts = [{**row.facts, **stated} for row in rows]
     said = assess_rows(facts, as_of=day, packs=law_packs(loaded(given["packs"])))
-    results = [
-        AssessedRow(row.label, row.other, one.book, one.findings)
-        for row, one in zip(rows, said, strict=True)
-    ]
-    write(AssessedTable(day, results), to, FORMATS)
+    whole = len(rows) == 1 or any(target.format == "json" for target in to)
+    lines, results = [], []
+    for row, one in zip(rows, said, strict=True):
+        result = AssessedRow(row.label, row.other, one.book, one.findings)
+        lines.append(flat(result))
+        results += [result] if whole else []
+    write(AssessedTable(day, lines, results), to, FORMATS)
 
 
 def _single(path: Path) -> Row:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 
-from steelyard.reports.assessments.rows import AssessedTable, Cell, flat
+from steelyard.reports.assessments.rows import AssessedTable, Cell
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -15,7 +15,7 @@ def render(table: AssessedTable) -> str:
 
     Text that a spreadsheet would run as a formula is quoted by an apostrophe.
     """
-    rows = [flat(row) for row in table.rows]
+    rows = table.lines
     columns = list(dict.fromkeys(name for row in rows for name in row))
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")

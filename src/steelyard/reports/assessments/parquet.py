@@ -6,7 +6,7 @@ import io
 from collections.abc import Sequence
 
 from steelyard.errors import ConfigError
-from steelyard.reports.assessments.rows import AssessedTable, Cell, flat
+from steelyard.reports.assessments.rows import AssessedTable, Cell
 
 
 def render(table: AssessedTable) -> bytes:
@@ -23,7 +23,7 @@ def render(table: AssessedTable) -> bytes:
             "Parquet is written by pyarrow, which is not installed",
             fix='install it: pip install "steelyard[parquet]"',
         ) from None
-    rows = [flat(row) for row in table.rows]
+    rows = table.lines
     columns = list(dict.fromkeys(name for row in rows for name in row))
     data = {name: [row.get(name) for row in rows] for name in columns}
     arrays = {name: pyarrow.array(_of_one_kind(values)) for name, values in data.items()}

@@ -36,7 +36,10 @@ class AssessedTable:
     """All rows, as of a day."""
 
     as_of: date
-    rows: Sequence[AssessedRow]
+    lines: Sequence[Mapping[str, Cell]]
+    """Each row as one line of a table."""
+    rows: Sequence[AssessedRow] = ()
+    """Each row in full, where that is wanted: it takes a thousand times the memory of a line."""
 
 
 def flat(row: AssessedRow) -> dict[str, Cell]:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from steelyard.obligations.questions import open_questions
-from steelyard.reports.assessments.rows import AssessedRow, AssessedTable
+from steelyard.reports.assessments.rows import AssessedRow, AssessedTable, Cell
 from steelyard.reports.console import drawn
 from steelyard.reports.law import law_outline
 from steelyard.reports.terminal_law import law, listed
-from steelyard.reports.text import fact_text, plain
-from steelyard.rules import Verdict
+from steelyard.reports.text import amount, fact_text, plain
 
 _MOST_QUESTIONS = 5
-_TOLD = ("training.compute", "eu.gpai_model", "eu.systemic_risk", "openness.eu_exemption")
+_TOLD = ("eu.gpai_model", "eu.systemic_risk", "openness.eu_exemption")
 
 
 def render(table: AssessedTable, *, width: int = 80, color: bool = False) -> str:
@@ -47,12 +46,22 @@ def _many(table: AssessedTable) -> Iterable[RenderableType]:
     grid = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("row", "compute", "GPAI", "systemic", "exempt", "binds", "later", "open"):
         grid.add_column(heading, overflow="fold")
-    for row in table.rows:
-        verdicts = [finding.verdict for finding in row.findings]
-        coming = sum(1 for f in row.findings if f.foreseen is Verdict.APPLIES)
-        counts = [verdicts.count(Verdict.APPLIES), coming, verdicts.count(Verdict.UNDETERMINED)]
-        facts = [row.book.resolve(name) for name in _TOLD]
-        told = [fact_text(fact) if fact else "?" for fact in facts]
-        grid.add_row(plain(row.label, 40), *told, *map(str, counts))
+    for line in table.lines:
+        told = [_shown(line.get(name)) for name in _TOLD]
+        counts = [_shown(line[name]) for name in ("binding", "coming", "open")]
+        grid.add_row(plain(str(line["row"]), 40), _compute(line), *told, *counts)
     yield grid
     yield Text("")
+
+
+def _compute(line: Mapping[str, Cell]) -> str:
+    low, high = line.get("training.compute.low"), line.get("training.compute.high")
+    if not isinstance(low, int | float) or not isinstance(high, int | float):
+        return "?"
+    return amount(low) if low == high else f"{amount(low)} to {amount(high)}"
+
+
+def _shown(value: Cell) -> str:
+    if value is None:
+        return "?"
+    return ("yes" if value else "no") if isinstance(value, bool) else str(value)
