@@ -63,7 +63,8 @@ def _times(rule: Rule) -> str:
 
 
 def _start(start: Start) -> str:
-    day = start.date.isoformat() if start.date else f"`parameter.{start.parameter}`"
+    named = f"`{start.fact}`" if start.fact else f"`parameter.{start.parameter}`"
+    day = start.date.isoformat() if start.date else named
     when = f" if `{start.when.text}`" if start.when.names else ""
     return f"{day}{when}" + (f" ({escape(start.reason)})" if start.reason else "")
 

@@ -148,7 +148,7 @@ def timeline(facts: str, *more: str) -> dict[str, dict[str, str]]:
 
 
 def test_the_walk_of_a_new_large_model(planned: str) -> None:
-    days = timeline(planned)
+    days = timeline(planned, "--fact", "release.eu_market_date=2025-08-02")
     assert days["2024-07-01"] == {}
     assert days["2025-08-02"]["eu.aiact.55.1.a"] == "binds"
     assert days["2025-08-02"]["eu.aiact.101"] == "will bind"

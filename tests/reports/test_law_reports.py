@@ -28,7 +28,7 @@ DAY = date(2026, 11, 23)
 BOUND: dict[str, Value] = {
     "training.compute": 1e27,
     "weights.public": False,
-    "release.date": date(2026, 11, 20),
+    "release.date": date(2026, 11, 1),
     "card.contact": False,
     "actor.role": frozenset({"provider"}),
     "actor.markets": frozenset({"eu", "us-ca"}),
@@ -66,7 +66,7 @@ def test_json_is_valid_and_complete_about_law() -> None:
     assert found["two.report"]["verdict"] == "does_not_apply"
     assert found["two.proposed"]["standing"] == "proposed"
     contact = found["one.report"]["duties"][1]
-    assert (contact["state"], contact["due"]) == ("unmet", "2026-12-04")
+    assert (contact["state"], contact["due"]) == ("unmet", "2026-11-15")
 
 
 def test_what_does_not_bind_is_one_line() -> None:
@@ -105,6 +105,12 @@ def test_unmet_duties_of_law_fail_the_report() -> None:
     assert [finding.rule for finding in failing] == ["one.report"]
     assert State.UNMET in {duty.state for duty in failing[0].duties}
     assert "Name a contact in the card." in report(BOUND).next_steps()
+
+
+def test_a_duty_whose_day_is_still_to_come_does_not_fail_yet() -> None:
+    early = report({**BOUND, "release.date": date(2026, 11, 20)})
+    assert early.failing == ()
+    assert "due 2026-12-04" in terminal.render(early)
 
 
 def test_tables_have_a_row_for_each_row_and_run_no_formulas() -> None:

@@ -159,7 +159,8 @@ def test_the_digest_has_the_same_table() -> None:
         "unknown": OPEN,
         "not_applicable": None,
     }
-    rows = list(csv.DictReader(TABLE.open(encoding="utf-8", newline="")))
+    with TABLE.open(encoding="utf-8", newline="") as lines:
+        rows = list(csv.DictReader(lines))
     assert {row["name"].replace(" (closed control)", "") for row in rows} == {*GOLDEN, "Grok-3"}
     for row in rows:
         if row["name"] not in GOLDEN:

@@ -111,7 +111,7 @@ LARGE: dict[str, Value] = {
     "architecture.public": True,
     "release.monetized": False,
     "release.date": date(2026, 1, 15),
-    "release.eu_market_date": date(2026, 1, 15),
+    "release.eu_market_date": date(2025, 8, 2),
     "actor.established_in": frozenset({"us"}),
     "actor.markets": frozenset({"eu"}),
     "actor.role": frozenset({"provider"}),

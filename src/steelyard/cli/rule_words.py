@@ -35,7 +35,9 @@ def state_on(rule: Rule, pack: Pack, day: date) -> str:
 
 
 def start_day(start: Start, pack: Pack, day: date) -> date:
-    """Return the day of a start as the law of `day` has it."""
+    """Return the day of a start as the law of `day` has it; the first day of all for an event."""
+    if start.fact is not None:
+        return date.min
     if start.date is not None:
         return start.date
     found = next(p for p in pack.parameters if p.id == start.parameter).on(day)
@@ -75,7 +77,8 @@ def _times(pack: Pack, rule: Rule, day: date) -> Iterable[str]:
         for start in starts:
             when = f" if {start.when.text}" if start.when.names else ""
             why = f" ({start.reason})" if start.reason else ""
-            yield from wrapped(label, f"from {start_day(start, pack, day)}{when}{why}")
+            begins = start.fact or start_day(start, pack, day)
+            yield from wrapped(label, f"from {begins}{when}{why}")
     if rule.until is not None:
         yield f"  until       {rule.until}"
 
@@ -165,7 +168,8 @@ def summary(rule: Rule, pack: Pack, day: date) -> Mapping[str, Any]:
 
 def _start(start: Start, pack: Pack, day: date) -> Mapping[str, Any]:
     return {
-        "date": start_day(start, pack, day).isoformat(),
+        "date": None if start.fact else start_day(start, pack, day).isoformat(),
+        "fact": start.fact,
         "when": start.when.text if start.when.names else None,
         "reason": start.reason or None,
     }

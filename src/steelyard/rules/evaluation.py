@@ -238,6 +238,7 @@ class _Asking:
         asked, _ = self._answer(when)
         deadline = duty.deadline
         event = self.book.value(deadline.after) if deadline and deadline.after else None
+        due = deadline.due(event if isinstance(event, date) else None) if deadline else None
         return DutyResult(
             id=duty.id,
             text=duty.text,
@@ -246,7 +247,8 @@ class _Asking:
             missing=asked.missing,
             fix=duty.fix,
             deadline=deadline.text if deadline else "",
-            due=deadline.due(event if isinstance(event, date) else None) if deadline else None,
+            due=due,
+            pending=due is not None and self.rulebook.day <= due,
             measure=duty.measure,
         )
 

@@ -141,6 +141,8 @@ class DutyResult:
     """By when, where the day can be told."""
     measure: str | None = None
     """The fact by which a plan fulfills it."""
+    pending: bool = False
+    """The day by which it is due is still to come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,10 +201,10 @@ class Finding:
 
     @property
     def failing(self) -> bool:
-        """Tell whether the rule applies and some duty is unmet; principles never fail."""
+        """Tell whether it applies and a duty that is due is unmet; principles never fail."""
         if self.verdict is not Verdict.APPLIES or self.is_principle:
             return False
-        return any(duty.state is State.UNMET for duty in self.duties)
+        return any(duty.state is State.UNMET and not duty.pending for duty in self.duties)
 
     @property
     def is_law(self) -> bool:

@@ -26,9 +26,11 @@ Values = Mapping[str, Interval | date]
 class BoundStart:
     """A day on which a rule begins, under a condition."""
 
-    day: date
+    day: date | str
+    """A day, or the fact that tells it."""
     when: Expression
     conditional: bool
+    """Whether it begins then only for some: a transition."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,11 @@ def _bound(rule: Rule, pack: Pack, values: Values, day: date) -> BoundRule:
 
     def starts(given: Iterable[Start]) -> tuple[BoundStart, ...]:
         return tuple(
-            BoundStart(_start_day(start, values), on_day(start.when), start.when.names != ())
+            BoundStart(
+                start.fact or _start_day(start, values),
+                on_day(start.when),
+                bool(start.when.names) and start.fact is None,
+            )
             for start in given
         )
 

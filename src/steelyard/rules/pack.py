@@ -142,13 +142,17 @@ class Start(Part):
     date: Day | None = None
     parameter: Name | None = None
     """A date parameter of the pack, instead of a date."""
+    fact: FactName | None = None
+    """A date fact, instead: the day of an event such as placing on the market."""
     when: Condition = parse_expression("True")
     reason: str = ""
 
     @model_validator(mode="after")
     def _consistent(self) -> Start:
-        if (self.date is None) is (self.parameter is None):
-            raise refusal("a start has either a date or a parameter", fix="keep one of them")
+        if sum(day is not None for day in (self.date, self.parameter, self.fact)) != 1:
+            raise refusal("a start has a date, a parameter or a fact", fix="keep one of them")
+        if self.fact is not None and term(self.fact).kind is not Kind.DATE:
+            raise refusal(f"{self.fact} is not a date", fix="name a fact of kind date")
         return self
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
+from typing import Final
 
 from steelyard.facts import FactBook
-from steelyard.rules.answering import answer
+from steelyard.rules.answering import Answer, answer
 from steelyard.rules.finding import Standing, Status
 from steelyard.rules.law import BoundRule, BoundStart
+
+_ALWAYS: Final = Answer(True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,24 +64,20 @@ def times(item: BoundRule, book: FactBook, day: date) -> Times:
 
 
 def _begun(starts: Iterable[BoundStart], book: FactBook, day: date) -> _Begun:
-    possible: list[BoundStart] = []
+    possible: list[tuple[date, bool]] = []
     missing: dict[str, None] = {}
     for start in starts:
-        if not start.conditional:
-            possible.append(start)
-            break
-        found = answer(start.when, book)
-        if found.truth is False:
-            continue
-        possible.append(start)
+        found = answer(start.when, book) if start.when.names else _ALWAYS
+        begins = book.value(start.day) if isinstance(start.day, str) else start.day
+        missing |= dict.fromkeys(found.missing)
+        if found.truth is not False and isinstance(begins, date):
+            possible.append((begins, start.conditional))
         if found.truth:
             break
-        missing |= dict.fromkeys(found.missing)
     if not possible:
         return _Begun(None, False)
-    begun = {start.day <= day for start in possible}
-    earliest = min(start.day for start in possible)
+    begun = {begins <= day for begins, _ in possible}
+    earliest = min(begins for begins, _ in possible)
     if len(begun) > 1:
         return _Begun(earliest, None, missing=tuple(missing))
-    certain = len(possible) == 1
-    return _Begun(earliest, begun.pop(), conditional=certain and possible[0].conditional)
+    return _Begun(earliest, begun.pop(), conditional=len(possible) == 1 and possible[0][1])
