@@ -62,6 +62,14 @@ def failing(report: Report) -> dict[str, Finding]:
 
 
 class TestFacts:
+    def test_the_state_that_a_trainer_left(self, tmp_path: Path) -> None:
+        folder = model_folder(tmp_path / "tuned")
+        state = {"total_flos": 1.5e15, "log_history": []}
+        (folder / "trainer_state.json").write_text(json.dumps(state))
+        own = weigh(folder).book.resolve("training.compute.own")
+        assert own is not None
+        assert own.evidence[0].file == "trainer_state.json"
+
     def test_a_small_model(self, tmp_path: Path) -> None:
         report = weigh(model_folder(tmp_path / "tiny"))
         weights = as_safetensors()["model.safetensors"]

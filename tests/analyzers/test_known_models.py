@@ -95,3 +95,17 @@ def test_the_declared_base_brings_its_compute() -> None:
     assert "Qwen3-8B" in found.note
     two = Fact("lineage.declared_base", frozenset({"Qwen/Qwen3-8B", "a/b"}), Basis.DECLARED)
     assert list(derive(FactBook([two]))) == []
+
+
+def test_a_merge_has_the_compute_of_its_parents_who_may_share_a_base() -> None:
+    parents = frozenset({"Qwen/Qwen3-8B", "meta-llama/Llama-3.1-8B"})
+    merge = [
+        Fact("lineage.declared_base", parents, Basis.DECLARED),
+        Fact("lineage.declared_relation", "merge", Basis.DECLARED),
+    ]
+    (found,) = derive(FactBook(merge))
+    ranges = [known.compute_range for name in parents if (known := find(name)) is not None]
+    lows, highs = zip(*((one.low, one.high) for one in ranges if one is not None), strict=True)
+    assert found.value == Interval(max(lows), sum(highs))
+    unknown = Fact("lineage.declared_base", parents | {"a/b"}, Basis.DECLARED)
+    assert list(derive(FactBook([unknown, merge[1]]))) == []

@@ -175,6 +175,17 @@ def test_base_and_own_add_up() -> None:
     assert bounds(found["training.compute"].value) == Interval.of(1.11e24 + 3.8e25)
 
 
+@pytest.mark.parametrize("relation", ["quantized", "merge"])
+def test_what_is_not_trained_further_has_the_compute_of_its_base(relation: str) -> None:
+    declared = [
+        Fact("lineage.declared_relation", relation, Basis.DECLARED),
+        Fact("training.compute.base", 3e24, Basis.DECLARED),
+    ]
+    found = {fact.name: fact for fact in derive(FactBook(declared))}
+    assert found["training.compute"].value == 3e24
+    assert "training.compute.own" not in found, "nobody said that it is nothing"
+
+
 def test_a_derivative_is_not_estimated_from_the_figures_of_its_base() -> None:
     found = derived(
         model__parameters__total=7 * 10**9,

@@ -158,13 +158,29 @@ def analyze(model: Model) -> Iterable[Fact]:
 
 
 def derive(book: FactBook) -> Iterable[Fact]:
-    """Yield the published training compute of the base that a model declares, if it has one."""
+    """Yield the published training compute of the declared base, or of all parents of a merge.
+
+    Parents may share a base, which counts once: a merge has at least what its largest parent has,
+    and at most the sum. One parent without a figure leaves it unknown.
+    """
     bases = book.value("lineage.declared_base")
-    if "training.compute.base" in book or not isinstance(bases, frozenset) or len(bases) != 1:
+    if "training.compute.base" in book or not isinstance(bases, frozenset):
         return
-    known = find(next(iter(bases)))
-    compute = known.compute_range if known else None
-    if known is not None and known.compute is not None and compute is not None:
-        note = f"published for {known.name}, which the documents name as the base"
-        evidence = _evidence(known, known.compute.source)
-        yield Fact("training.compute.base", compute, Basis.DECLARED, evidence, note)
+    if len(bases) != 1 and book.value("lineage.declared_relation") != "merge":
+        return
+    found = [(find(base), base) for base in sorted(bases)]
+    known = [model for model, _ in found if model is not None and model.compute_range is not None]
+    ranges = [model.compute_range for model in known if model.compute_range is not None]
+    if not known or len(known) < len(bases):
+        return
+    compute = Interval(max(one.low for one in ranges), sum(one.high for one in ranges))
+    names = " and ".join(model.name for model in known)
+    evidence = [item for model in known for item in _evidence(model, _compute_source(model))]
+    note = f"published for {names}, which the documents name as the base"
+    if len(known) > 1:
+        note += "; between the largest and the sum, as parents may share a base"
+    yield Fact("training.compute.base", compute, Basis.DECLARED, tuple(evidence), note)
+
+
+def _compute_source(known: KnownModel) -> str:
+    return known.compute.source if known.compute is not None else ""

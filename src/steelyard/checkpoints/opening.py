@@ -44,6 +44,7 @@ JSON_DOCUMENTS = frozenset(
         "preprocessor_config.json",
         "quantize_config.json",
         "tokenizer_config.json",
+        "trainer_state.json",
     }
 )
 """JSON documents that are read wherever they lie; shard indexes (`*.index.json`) are too."""

@@ -7,6 +7,23 @@ C(2025) 7719, annex A; Kaplan et al., arXiv 2001.08361; Hoffmann et al., arXiv 2
 """
 
 from steelyard.compute.derivation import derive
-from steelyard.compute.methods import Estimate, break_even, by_architecture, by_hardware, estimates
+from steelyard.compute.methods import (
+    Estimate,
+    break_even,
+    by_architecture,
+    by_hardware,
+    by_passes,
+    estimates,
+    own_estimates,
+)
 
-__all__ = ["Estimate", "break_even", "by_architecture", "by_hardware", "derive", "estimates"]
+__all__ = [
+    "Estimate",
+    "break_even",
+    "by_architecture",
+    "by_hardware",
+    "by_passes",
+    "derive",
+    "estimates",
+    "own_estimates",
+]

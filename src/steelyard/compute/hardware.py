@@ -6,9 +6,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 from steelyard import knowledge
+from steelyard.facts import Interval
+
+_LONGEST: Final = 500
+_MOST_KINDS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +25,17 @@ class Accelerator:
     usual: tuple[str, float]
     """The format that training usually uses on it, and its peak."""
     source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Peak:
+    """What the named kinds of accelerators can do at most."""
+
+    flop_per_second: Interval
+    by_format: bool
+    """True when the number format of the training decided it."""
+    said: tuple[str, ...]
+    """What was assumed, in words."""
 
 
 @cache
@@ -45,17 +60,47 @@ def accelerator(name: str) -> Accelerator | None:
     return _accelerators().get(_plain(name))
 
 
+def peak_of(names: str, form: str | None) -> Peak | None:
+    """Return the peak of one kind of accelerator, or the range over several.
+
+    Args:
+        names: One kind, or several: `A100`, `A100 and H100`, `TPU v4, TPU v5e`.
+        form: Number format of the training (`BF16`); None if unknown, and then the format that
+            is usual on each kind is assumed.
+
+    Returns:
+        None if there is no name, or if one of them is unknown: its share may be the largest.
+    """
+    parts = [part for part in re.split(r",|;|/|\+|\band\b", names[:_LONGEST]) if part.strip()]
+    kinds = [accelerator(part) for part in parts[:_MOST_KINDS]]
+    known = [kind for kind in kinds if kind is not None]
+    if not known or len(known) < len(parts):
+        return None
+    wanted = form.strip().upper() if form is not None else ""
+    if all(wanted in kind.peaks for kind in known):
+        return Peak(Interval.hull(*(kind.peaks[wanted] for kind in known)), True, _mixed(known))
+    said = [f"{kind.name} used at {kind.usual[0]}, {kind.usual[1]:.3g} FLOP/s" for kind in known]
+    return Peak(Interval.hull(*(kind.usual[1] for kind in known)), False, (*said, *_mixed(known)))
+
+
+def _mixed(known: list[Accelerator]) -> tuple[str, ...]:
+    if len({kind.name for kind in known}) < 2:
+        return ()
+    return ("the share of each kind of accelerator is unknown",)
+
+
 def assumptions() -> Mapping[str, Any]:
     """Return the ranges that estimates assume, each with its reason."""
     found: Mapping[str, Any] = knowledge.load("hardware")["assumptions"]
     return found
 
 
-_VENDORS = frozenset(
-    {"nvidia", "google", "amd", "intel", "huawei", "tesla", "instinct", "gpu", "gpus"}
+_VENDORS: Final = frozenset(
+    {"nvidia", "google", "amazon", "aws", "amd", "intel", "huawei", "tesla", "instinct", "gpu"}
+    | {"gpus", "chip", "chips"}
 )
 
 
 def _plain(name: str) -> str:
-    words = re.sub(r"[^a-z0-9]+", " ", name.lower()).split()
+    words = re.sub(r"[^a-z0-9]+", " ", name[:_LONGEST].lower()).split()
     return "".join(word for word in words if word not in _VENDORS)
