@@ -1,0 +1,1 @@
+"""Whose weights are these: relatedness with a guarantee, and what was done, from few bytes."""

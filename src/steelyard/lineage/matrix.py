@@ -1,0 +1,102 @@
+"""What the science of lineage reads: matrices by their role, row by row, whatever the container.
+
+Reading is lazy and counted. A matrix is always given as outputs x inputs (an embedding as tokens x
+hidden dimensions), in float32, in the order of the published model: rows that llama.cpp's
+converter moved are moved back, fused matrices are cut apart, packed elements are decoded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """The sizes of a model; None where neither configuration nor shapes show them."""
+
+    hidden: int | None
+    layers: int
+    """Blocks of all stacks together."""
+    feed_forward: int | None
+    vocabulary: int | None
+    heads: int | None = None
+    kv_heads: int | None = None
+    experts: int | None = None
+    norm: str | None = None
+    """`rms` or `layer`."""
+
+
+class Matrix(Protocol):
+    """One weight of a model: a matrix, or a vector (norms, biases) as shape `(n,)`."""
+
+    role: str
+    """As in `knowledge/tensor_names.yaml`: `embedding`, `attention.q`, `mlp.up`, `norm.mlp`, ..."""
+    part: str
+    """`weight` or `bias`."""
+    layer: int | None
+    """Position among `Weights.layers`, not the number in the name; None outside of blocks."""
+    expert: int | None
+    shape: tuple[int, ...]
+    """(outputs, inputs), or (n,)."""
+    dtype: str
+    """Element type (`F32`, `BF16`), or what the scheme decodes to."""
+    scheme: str
+    """`plain`, or how elements are packed: `Q4_K`, `int8`, ..."""
+    tensor: str
+    """The tensor's name in its file."""
+
+    def rows(self, first: int, count: int) -> Floats:
+        """Return rows `first` to `first + count` (clipped to the shape) as float32 in memory.
+
+        A vector is given whole as shape (n,). One ranged read where the container allows.
+
+        Raises:
+            CheckpointError: If the bytes cannot be read or decoded.
+        """
+
+    def whole(self) -> Floats:
+        """Return all of it."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that `whole` reads."""
+
+
+class Weights(Protocol):
+    """A model as lineage reads it."""
+
+    name: str
+    format: str
+    sizes: Sizes
+    layers: tuple[str, ...]
+    """Names of the blocks in order: `layers.0`, ..., or `encoder.layers.0`, `vision.layers.3`."""
+
+    def matrix(
+        self,
+        role: str,
+        layer: int | None = None,
+        *,
+        expert: int | None = None,
+        part: str = "weight",
+    ) -> Matrix | None:
+        """Find a weight by its role; None if the model has none such."""
+
+    def matrices(self) -> tuple[Matrix, ...]:
+        """Return every weight with a role, those outside of blocks first, then layer by layer."""
+
+    def tokens(self) -> tuple[str, ...] | None:
+        """Return the token strings by row of the embedding; None where no tokenizer tells."""
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes fetched for this model so far."""
+
+    @property
+    def requests(self) -> int:
+        """Ranged reads made so far."""
