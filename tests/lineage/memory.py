@@ -59,12 +59,18 @@ class MemoryWeights:
     bytes_read: int = 0
     requests: int = 0
     found: dict[tuple[str, int | None, int | None, str], MemoryMatrix] = field(default_factory=dict)
+    nameless: dict[str, MemoryMatrix] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         numbers: set[int] = set()
         for name, array in self.arrays.items():
             known = parse(name)
-            assert known is not None, name
+            if known is None:
+                role = f"tensor:{name}"
+                self.nameless[role] = MemoryMatrix(
+                    role, "weight", None, None, array, name, self, self.dtype
+                )
+                continue
             key = (known.role, known.layer, known.expert, known.part)
             self.found[key] = MemoryMatrix(
                 known.role, known.part, known.layer, known.expert, array, name, self, self.dtype
@@ -93,7 +99,7 @@ class MemoryWeights:
         expert: int | None = None,
         part: str = "weight",
     ) -> MemoryMatrix | None:
-        return self.found.get((role, layer, expert, part))
+        return self.nameless.get(role) or self.found.get((role, layer, expert, part))
 
     def matrices(self) -> tuple[MemoryMatrix, ...]:
         def place(item: MemoryMatrix) -> tuple[int, str, int, str]:
@@ -101,6 +107,9 @@ class MemoryWeights:
             return (layer, item.role, item.expert or 0, item.part)
 
         return tuple(sorted(self.found.values(), key=place))
+
+    def unnamed(self) -> tuple[MemoryMatrix, ...]:
+        return tuple(item for role, item in self.nameless.items())
 
     def tokens(self) -> tuple[str, ...] | None:
         return self.vocabulary

@@ -9,7 +9,7 @@ is; a name that no pattern knows is left alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Literal
@@ -81,6 +81,7 @@ class _Table:
     adapters: Mapping[str, str]
     dialects: tuple[tuple[str, str, str], ...]
     permuted: frozenset[str]
+    norm_plus_one: frozenset[str]
 
 
 def _is_number(word: str) -> bool:
@@ -129,6 +130,7 @@ def _table() -> _Table:
         adapters=data["adapters"],
         dialects=tuple((d["when"], d["word"], d["role"]) for d in data["dialects"]),
         permuted=frozenset(data["permuted"]),
+        norm_plus_one=frozenset(data["norm_plus_one"]),
     )
 
 
@@ -228,7 +230,7 @@ def canonical_names(names: Iterable[str]) -> dict[str, str]:
     name: the result is one to one. A stack is named only where there are several.
     """
     names = list(dict.fromkeys(names))
-    parsed = _parse_together(names)
+    parsed = parse_together(names)
     stacks = {found.stack for found in parsed.values()}
     lone = not stacks.issuperset(_TEXT_STACKS)
     result: dict[str, str] = {}
@@ -243,7 +245,7 @@ def canonical_names(names: Iterable[str]) -> dict[str, str]:
     return _one_to_one(result)
 
 
-def _parse_together(names: list[str]) -> dict[str, TensorName]:
+def parse_together(names: Sequence[str]) -> dict[str, TensorName]:
     """Parse all names of one checkpoint, minding words that change their meaning beside others."""
     parsed = {name: found for name in names if (found := parse(name)) is not None}
     for when, word, role in _table().dialects:
@@ -294,3 +296,12 @@ def gguf_permutation(checkpoint: Checkpoint, tensor: Tensor) -> int | None:
     if not isinstance(heads, int) or isinstance(heads, bool) or heads <= 0 or not tensor.shape:
         return None
     return heads if tensor.shape[0] % (2 * heads) == 0 else None
+
+
+def gguf_norm_shift(checkpoint: Checkpoint) -> float:
+    """Return what llama.cpp's converter added to the weights of norms: 1 for some, else 0.
+
+    Source: `norm_shift` and `modify_tensors` of the Gemma models in convert_hf_to_gguf.py.
+    """
+    architecture = checkpoint.metadata.get("general.architecture")
+    return float(checkpoint.format == "gguf" and architecture in _table().norm_plus_one)

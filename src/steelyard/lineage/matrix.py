@@ -35,21 +35,37 @@ class Sizes:
 class Matrix(Protocol):
     """One weight of a model: a matrix, or a vector (norms, biases) as shape `(n,)`."""
 
-    role: str
-    """As in `knowledge/tensor_names.yaml`: `embedding`, `attention.q`, `mlp.up`, `norm.mlp`, ..."""
-    part: str
-    """`weight` or `bias`."""
-    layer: int | None
-    """Position among `Weights.layers`, not the number in the name; None outside of blocks."""
-    expert: int | None
-    shape: tuple[int, ...]
-    """(outputs, inputs), or (n,)."""
-    dtype: str
-    """Element type (`F32`, `BF16`), or what the scheme decodes to."""
-    scheme: str
-    """`plain`, or how elements are packed: `Q4_K`, `int8`, ..."""
-    tensor: str
-    """The tensor's name in its file."""
+    @property
+    def role(self) -> str:
+        """As in `knowledge/tensor_names.yaml`: `embedding`, `attention.q`, `mlp.up`, ..."""
+
+    @property
+    def part(self) -> str:
+        """`weight` or `bias`."""
+
+    @property
+    def layer(self) -> int | None:
+        """Position among `Weights.layers`, not the number in the name; None outside of blocks."""
+
+    @property
+    def expert(self) -> int | None:
+        """The expert it belongs to, if any."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(outputs, inputs), or (n,)."""
+
+    @property
+    def dtype(self) -> str:
+        """Element type (`F32`, `BF16`), or what the scheme decodes to."""
+
+    @property
+    def scheme(self) -> str:
+        """`plain`, or how elements are packed: `Q4_K`, `int8`, ..."""
+
+    @property
+    def tensor(self) -> str:
+        """The tensor's name in its file."""
 
     def rows(self, first: int, count: int) -> Floats:
         """Return rows `first` to `first + count` (clipped to the shape) as float32 in memory.
@@ -71,11 +87,21 @@ class Matrix(Protocol):
 class Weights(Protocol):
     """A model as lineage reads it."""
 
-    name: str
-    format: str
-    sizes: Sizes
-    layers: tuple[str, ...]
-    """Names of the blocks in order: `layers.0`, ..., or `encoder.layers.0`, `vision.layers.3`."""
+    @property
+    def name(self) -> str:
+        """What to call the model."""
+
+    @property
+    def format(self) -> str:
+        """Container: `safetensors`, `gguf`, ..."""
+
+    @property
+    def sizes(self) -> Sizes:
+        """Its sizes, as far as they are known."""
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the blocks in order: `layers.0`, `encoder.layers.0`, `vision.layers.3`."""
 
     def matrix(
         self,
@@ -89,6 +115,12 @@ class Weights(Protocol):
 
     def matrices(self) -> tuple[Matrix, ...]:
         """Return every weight with a role, those outside of blocks first, then layer by layer."""
+
+    def unnamed(self) -> tuple[Matrix, ...]:
+        """Return matrices whose name says nothing; their role is `tensor:` and the name.
+
+        `matrix` finds them by that role. They lie as stored, perhaps inputs x outputs.
+        """
 
     def tokens(self) -> tuple[str, ...] | None:
         """Return the token strings by row of the embedding; None where no tokenizer tells."""

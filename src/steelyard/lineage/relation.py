@@ -115,7 +115,7 @@ class EditKind(StrEnum):
 
 
 Number = bool | int | float | str
-Detail = Number | None | tuple[Number | None, ...] | Mapping[str, Number]
+Detail = Number | None | tuple[Number | None, ...] | Mapping[str, Number | tuple[int, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ class Edit:
     - abliterated: `strength` (mapping of tensor to strength), `shared` (one direction for all),
       `explained`, `with_base`
     - depth_pruned, layers_repeated: `layer_map` (the base's layer for each of the child's)
-    - width_pruned: `kept` (indices), `width`, `of`
+    - width_pruned: `kept` (by layer, the base's neurons), `width`, `of`
     - sparsified: `zeros` (share), `pattern` (unstructured, 2:4, ...)
     - vocab_*: `rows`, `of`, `moved`
     - disguised: `means` (neuron_permutation, hidden_permutation, hidden_rotation, head_basis,
