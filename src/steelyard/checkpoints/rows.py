@@ -1,0 +1,131 @@
+"""Rows of a tensor as numbers, without reading the rest of it.
+
+Containers store rows one after another, so a run of rows is a run of bytes. Where that does not
+hold (compressed, column-major, varints) the whole tensor is read, within a limit, and cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from math import prod
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steelyard.checkpoints.data import array
+from steelyard.checkpoints.documents import shown
+from steelyard.checkpoints.gguf.dequantize import dequantize
+from steelyard.checkpoints.tensors import DTYPE_BITS, PLAIN, VARINT, Tensor
+from steelyard.checkpoints.zips import ZipMember
+from steelyard.errors import LimitExceeded, Unsupported
+from steelyard.sources.base import ByteReader
+
+ROWS_BYTES: Final = 1 << 30
+"""Most memory that the numbers of one call may take."""
+_READABLE: Final = frozenset({PLAIN, VARINT})
+_COMPLEX: Final = frozenset({"C64", "C128"})
+
+
+def shape_of_rows(tensor: Tensor) -> tuple[int, int]:
+    """Return how many rows a tensor has, and how many numbers a row; a scalar is one row."""
+    if not tensor.shape:
+        return 1, 1
+    return tensor.shape[0], prod(tensor.shape[1:])
+
+
+def read_rows(
+    reader: ByteReader,
+    tensor: Tensor,
+    first: int,
+    count: int,
+    *,
+    members: Mapping[str, ZipMember] | None = None,
+    limit_bytes: int = ROWS_BYTES,
+) -> NDArray[np.float32]:
+    """Read rows `first` to `first + count` (clipped) of a tensor as float32.
+
+    Args:
+        reader: The file that `tensor.file` names.
+        tensor: What to read; all dimensions but the first are joined.
+        first: First row.
+        count: How many rows.
+        members: The archive's members by name, if they are known already.
+        limit_bytes: Most memory that the numbers may take.
+
+    Returns:
+        rows x numbers, an array of its own.
+
+    Raises:
+        LimitExceeded: If the numbers would take more than `limit_bytes`.
+        Unsupported: If the elements are packed in a way that is not decoded.
+        CheckpointError: If what is stored does not fit the tensor.
+        SourceError: If the bytes cannot be fetched.
+    """
+    rows, width = shape_of_rows(tensor)
+    first = min(max(first, 0), rows)
+    count = min(max(count, 0), rows - first)
+    if count == 0 or width == 0:
+        return np.empty((count, width), np.float32)
+    if count * width * 4 > limit_bytes:
+        raise LimitExceeded(
+            f"{count} rows of tensor {shown(tensor.name)} would take {count * width * 4} bytes",
+            why=f"the limit is {limit_bytes}",
+            fix="read fewer rows at a time",
+            file=tensor.file,
+            offset=tensor.offset,
+        )
+    if tensor.quantized and tensor.offset is not None and tensor.nbytes % rows == 0:
+        size = tensor.nbytes // rows
+        stored = reader.read(tensor.offset + first * size, count * size)
+        return dequantize(tensor.encoding, np.frombuffer(stored, np.uint8)).reshape(count, width)
+    _check(tensor)
+    part = _part(tensor, first, count, width)
+    if part is not None:
+        return _floats(array(reader, part, 2 * limit_bytes, members=members).reshape(count, width))
+    whole = array(reader, tensor, limit_bytes, members=members).reshape(rows, width)
+    return _floats(whole[first : first + count])
+
+
+def bytes_of_rows(tensor: Tensor, count: int) -> int:
+    """Return how many bytes must be fetched for `count` rows."""
+    rows, width = shape_of_rows(tensor)
+    if rows == 0:
+        return 0
+    if tensor.quantized or _part(tensor, 0, 1, width) is not None:
+        return tensor.nbytes // rows * min(count, rows)
+    return tensor.nbytes
+
+
+def _part(tensor: Tensor, first: int, count: int, width: int) -> Tensor | None:
+    """Describe rows of a tensor as a tensor of their own; None where they are not one piece."""
+    bits = DTYPE_BITS[tensor.dtype] * width
+    plain = tensor.encoding == PLAIN and tensor.strides is None and tensor.offset is not None
+    if not plain or bits % 8 or tensor.offset is None or tensor.nbytes * 8 != bits * _rows(tensor):
+        return None
+    size = bits // 8
+    return replace(
+        tensor, shape=(count, width), offset=tensor.offset + first * size, nbytes=count * size
+    )
+
+
+def _rows(tensor: Tensor) -> int:
+    return shape_of_rows(tensor)[0]
+
+
+def _check(tensor: Tensor) -> None:
+    if tensor.encoding not in _READABLE or tensor.dtype in _COMPLEX:
+        raise Unsupported(
+            f"the elements of tensor {shown(tensor.name)} are not read",
+            why=f"they are {tensor.dtype}, stored as {tensor.encoding}",
+            fix="convert the file to safetensors",
+            file=tensor.file,
+            offset=tensor.offset,
+        )
+
+
+def _floats(values: NDArray[np.generic]) -> NDArray[np.float32]:
+    """Return float32; what is too large for it becomes infinite without a word."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.array(values, dtype=np.float32)
