@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from math import prod
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +21,14 @@ from steelyard.checkpoints.tensors import DTYPE_BITS, PLAIN, VARINT, Tensor
 from steelyard.checkpoints.zips import ZipMember
 from steelyard.errors import LimitExceeded, Unsupported
 from steelyard.sources.base import ByteReader
+from steelyard.sources.memory import BytesReader
 
 ROWS_BYTES: Final = 1 << 30
 """Most memory that the numbers of one call may take."""
 _READABLE: Final = frozenset({PLAIN, VARINT})
+_FEW: Final = 4
+"""Columns are read piece by piece where that fetches less than a fourth of the tensor."""
+_MOST_PIECES: Final = 65_536
 _COMPLEX: Final = frozenset({"C64", "C128"})
 
 
@@ -64,28 +68,80 @@ def read_rows(
         SourceError: If the bytes cannot be fetched.
     """
     rows, width = shape_of_rows(tensor)
-    first = min(max(first, 0), rows)
-    count = min(max(count, 0), rows - first)
+    first, count = _clipped(first, count, rows)
+    if not tensor.quantized or tensor.offset is None or tensor.nbytes % max(rows, 1):
+        stored = read_stored(reader, tensor, first, count, members=members, limit_bytes=limit_bytes)
+        return as_floats(stored)
     if count == 0 or width == 0:
         return np.empty((count, width), np.float32)
-    if count * width * 4 > limit_bytes:
-        raise LimitExceeded(
-            f"{count} rows of tensor {shown(tensor.name)} would take {count * width * 4} bytes",
-            why=f"the limit is {limit_bytes}",
-            fix="read fewer rows at a time",
-            file=tensor.file,
-            offset=tensor.offset,
-        )
-    if tensor.quantized and tensor.offset is not None and tensor.nbytes % rows == 0:
-        size = tensor.nbytes // rows
-        stored = reader.read(tensor.offset + first * size, count * size)
-        return dequantize(tensor.encoding, np.frombuffer(stored, np.uint8)).reshape(count, width)
+    _check_room(tensor, count, width, limit_bytes)
+    size = tensor.nbytes // rows
+    blocks = reader.read(tensor.offset + first * size, count * size)
+    stored = np.frombuffer(blocks, np.uint8)
+    return dequantize(tensor.encoding, stored, byteorder=tensor.byteorder).reshape(count, width)
+
+
+def read_stored(
+    reader: ByteReader,
+    tensor: Tensor,
+    first: int,
+    count: int,
+    *,
+    members: Mapping[str, ZipMember] | None = None,
+    limit_bytes: int = ROWS_BYTES,
+) -> NDArray[Any]:
+    """Read rows as `read_rows` does, in the type that `data.array` gives: codes stay whole."""
+    rows, width = shape_of_rows(tensor)
+    first, count = _clipped(first, count, rows)
     _check(tensor)
+    if count == 0 or width == 0:
+        return np.empty((count, width), np.float32)
+    _check_room(tensor, count, width, limit_bytes)
     part = _part(tensor, first, count, width)
     if part is not None:
-        return _floats(array(reader, part, 2 * limit_bytes, members=members).reshape(count, width))
+        return array(reader, part, 2 * limit_bytes, members=members).reshape(count, width)
     whole = array(reader, tensor, limit_bytes, members=members).reshape(rows, width)
-    return _floats(whole[first : first + count])
+    return whole[first : first + count]
+
+
+def read_columns(
+    reader: ByteReader,
+    tensor: Tensor,
+    first: int,
+    count: int,
+    *,
+    members: Mapping[str, ZipMember] | None = None,
+    limit_bytes: int = ROWS_BYTES,
+) -> NDArray[Any]:
+    """Read columns `first` to `first + count` (clipped), in the type that `data.array` gives.
+
+    Few columns of a tensor that lies row by row are read piece by piece, so that their number
+    and not the tensor's size says how much is fetched. Errors are those of `read_rows`.
+
+    Returns:
+        rows x columns, an array of its own.
+    """
+    rows, width = shape_of_rows(tensor)
+    first, count = _clipped(first, count, width)
+    _check(tensor)
+    if rows == 0 or count == 0:
+        return np.empty((rows, count), np.float32)
+    if not has_columns(tensor) or tensor.offset is None or count * _FEW > width:
+        whole = read_stored(reader, tensor, 0, rows, members=members, limit_bytes=limit_bytes)
+        return np.ascontiguousarray(whole[:, first : first + count])
+    _check_room(tensor, rows, count, limit_bytes)
+    item = DTYPE_BITS[tensor.dtype] // 8
+    start, step, size = tensor.offset + first * item, width * item, count * item
+    held = b"".join([reader.read(start + row * step, size) for row in range(rows)])
+    part = replace(tensor, shape=(rows, count), offset=0, nbytes=len(held))
+    return array(BytesReader(tensor.file, held), part, 2 * limit_bytes)
+
+
+def has_columns(tensor: Tensor) -> bool:
+    """Tell whether few columns can be read without the rest."""
+    rows, width = shape_of_rows(tensor)
+    lies = tensor.encoding == PLAIN and DTYPE_BITS[tensor.dtype] >= 8 and rows <= _MOST_PIECES
+    return lies and _part(tensor, 0, 1, width) is not None
 
 
 def bytes_of_rows(tensor: Tensor, count: int) -> int:
@@ -114,6 +170,22 @@ def _rows(tensor: Tensor) -> int:
     return shape_of_rows(tensor)[0]
 
 
+def _clipped(first: int, count: int, size: int) -> tuple[int, int]:
+    first = min(max(first, 0), size)
+    return first, min(max(count, 0), size - first)
+
+
+def _check_room(tensor: Tensor, rows: int, columns: int, limit_bytes: int) -> None:
+    if rows * columns * 4 > limit_bytes:
+        raise LimitExceeded(
+            f"{rows} rows of tensor {shown(tensor.name)} would take {rows * columns * 4} bytes",
+            why=f"the limit is {limit_bytes}",
+            fix="read fewer rows at a time",
+            file=tensor.file,
+            offset=tensor.offset,
+        )
+
+
 def _check(tensor: Tensor) -> None:
     if tensor.encoding not in _READABLE or tensor.dtype in _COMPLEX:
         raise Unsupported(
@@ -125,7 +197,7 @@ def _check(tensor: Tensor) -> None:
         )
 
 
-def _floats(values: NDArray[np.generic]) -> NDArray[np.float32]:
-    """Return float32; what is too large for it becomes infinite without a word."""
+def as_floats(values: NDArray[Any]) -> NDArray[np.float32]:
+    """Return float32; what is too large for it becomes infinite without a warning."""
     with np.errstate(over="ignore", invalid="ignore"):
         return np.array(values, dtype=np.float32)
