@@ -13,7 +13,7 @@ class Progress(Protocol):
     """Receive news of one long task at a time. Called from one thread only."""
 
     def start(self, task: str, total: int) -> None:
-        """Begin `task`, which has `total` bytes to do."""
+        """Begin `task`, which has `total` bytes to do; 0 if nobody knows how many."""
 
     def advance(self, amount: int) -> None:
         """Add `amount` bytes to what is done."""

@@ -24,7 +24,7 @@ class TerminalProgress:
         self._name, self._total, self._done, self._began = "", 0, 0, 0.0
 
     def start(self, task: str, total: int) -> None:
-        """Begin a task of `total` bytes."""
+        """Begin a task of `total` bytes; 0 if nobody knows how many."""
         self._name, self._total, self._done = task, total, 0
         self._began = time.monotonic()
 
@@ -60,7 +60,7 @@ class TerminalProgress:
             TransferSpeedColumn(), TimeRemainingColumn(),
             console=Console(stderr=True), transient=True,
         )  # fmt: skip
-        self._task = self._bar.add_task(self._name, total=self._total, completed=self._done)
+        self._task = self._bar.add_task(self._name, total=self._total or None, completed=self._done)
         self._bar.start()
 
     def __enter__(self) -> Self:

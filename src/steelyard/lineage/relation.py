@@ -61,9 +61,11 @@ class Relatedness:
     def layer_map(self) -> tuple[int | None, ...]:
         """Return, for each layer of the child in order, the base's layer that it matches."""
         return tuple(
-            int(part.base.rpartition(".")[2]) if part.base else None
+            int(part.base.rpartition(".")[2])
+            if part.base and not part.base.startswith("tensor:")
+            else None
             for part in self.components
-            if "layers." in part.name
+            if "layers." in part.name and not part.name.startswith("tensor:")
         )
 
 

@@ -20,9 +20,9 @@ from steelyard.sources.base import ByteReader
 from steelyard.sources.memory import check_range
 from steelyard.sources.web import Web, refusal
 
-BLOCK = 64 * 1024
+BLOCK = 8 * 1024
 """Bytes in one block; every request for less is widened to blocks."""
-READ_AHEAD_BLOCKS = 16
+READ_AHEAD_BLOCKS = 128
 """Most blocks fetched at once ahead of sequential reads: 1 MiB."""
 MEMORY = 32 * 1024 * 1024
 """Bytes of blocks kept for one source."""

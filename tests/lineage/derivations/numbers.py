@@ -10,7 +10,7 @@ from steelyard.lineage.matrix import Floats
 from steelyard.lineage.relation import EditKind, EncodingKind
 from tests.lineage.derivations.truth import Arrays, Derived, Generator, Truth, role_of
 
-ATTENTION = ("attention.q", "attention.k", "attention.v", "attention.o")
+ATTENTION = ("attention.q", "attention.k", "attention.v", "attention.qkv", "attention.o")
 FEED_FORWARD = (
     "mlp.up",
     "mlp.gate",

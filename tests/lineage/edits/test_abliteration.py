@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from steelyard.lineage.alignment import Alignment, sample
+from steelyard.lineage.aligning.alignment import Alignment, sample
+from steelyard.lineage.aligning.pairs import Sample
 from steelyard.lineage.edits.abliteration import Removal, judge_with_base
 from steelyard.lineage.edits.projections import cosine_log10_p, leading, look
-from steelyard.lineage.pairs import Sample
 from steelyard.lineage.relation import EditKind
 from tests.lineage.derivations import numbers, removals
 from tests.lineage.derivations.truth import Arrays, Derived

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from steelyard.lineage.alignment import Alignment, sample
-from steelyard.lineage.edits.disguise import disguise_edit, folded, rebased, rescaled, without
-from steelyard.lineage.pairs import Sample
+from steelyard.lineage.aligning.alignment import Alignment, sample
+from steelyard.lineage.aligning.norms import folded
+from steelyard.lineage.aligning.pairs import Sample
+from steelyard.lineage.edits.disguise import disguise_edit, rebased, rescaled, without
 from steelyard.lineage.relation import EditKind
 from tests.lineage.memory import Arrays, MemoryWeights, random_arrays
 

@@ -14,9 +14,9 @@ from typing import Final
 
 import numpy as np
 
+from steelyard.lineage.aligning.pairs import Pair, Sample
 from steelyard.lineage.edits.projections import Look, cosine_log10_p, look
 from steelyard.lineage.matrix import Floats
-from steelyard.lineage.pairs import Pair, Sample
 from steelyard.lineage.relation import Detail, Edit, EditKind
 
 _WRITING: Final = ("attention.o", "mlp.down", "experts.down")
@@ -30,8 +30,19 @@ _EFFECTIVE: Final = 3.0
 """Fewest dimensions that a direction spreads over: one dimension scaled down is none."""
 _PARTIAL_Z: Final = 20.0
 _PARTIAL_SHARE: Final = 0.5
+_ENOUGH: Final = 6
+"""Matrices without a removal, the most changed ones, after which no other is read."""
+_NORM_KEPT: Final = 0.02
+"""Change of the lengths of rows, relative to that of the matrix, below which they were kept."""
+_LEAST_SCALE: Final = 0.1
+_TURNS: Final = 4
 _OVERLAP: Final = 0.7
 """Least squared overlap of the directions of matrices that share theirs."""
+
+_INFERRED: Final = (
+    "the weights show that directions were removed; that these carried refusals is inferred from "
+    "how such models are made: evaluate this model itself"
+)
 
 _Key = tuple[str, int | None, int | None]
 
@@ -42,6 +53,8 @@ class _Finding:
 
     pair: Pair
     look: Look
+    scales: Floats | None = None
+    """Factors by which rows were given back the lengths that they had; None if they were not."""
 
     @property
     def flagged(self) -> bool:
@@ -60,7 +73,7 @@ class Removal:
     """Removed directions, and how to look at what else was changed."""
 
     edit: Edit
-    _whole: Mapping[_Key, Look | None]
+    _whole: Mapping[_Key, _Finding | None]
     """Matrices that were read whole; None for those from which nothing was removed."""
     _shared: Floats | None
     """Hidden size x k: the directions that all matrices lost, if they lost the same."""
@@ -84,8 +97,7 @@ class Removal:
         if pair.role not in _WRITING:
             return pair
         if _key(pair) in self._whole:
-            seen = self._whole[_key(pair)]
-            return pair if seen is None else replace(pair, base=pair.base + seen.edit(pair.rows))
+            return _undone(pair, self._whole[_key(pair)])
         return self._projected(pair)
 
     def _projected(self, pair: Pair) -> Pair:
@@ -97,6 +109,16 @@ class Removal:
         if self._shared is not None and int(pair.rows.max(initial=-1)) < len(self._shared):
             left = np.linalg.qr(self._shared[pair.rows])[0]
         return replace(pair, base=pair.base + left @ (left.T @ delta))
+
+
+def _undone(pair: Pair, found: _Finding | None) -> Pair:
+    """Return the pair with the removal done to the base."""
+    if found is None:
+        return pair
+    base = pair.base + found.look.edit(pair.rows)
+    if found.scales is not None:
+        base = base * found.scales[pair.rows, None]
+    return replace(pair, base=base)
 
 
 def judge_with_base(sample: Sample, *, budget: int) -> Removal | None:
@@ -136,8 +158,11 @@ def _is_changed(pair: Pair) -> bool:
 
 def _examined(pairs: Iterable[Pair], budget: int) -> Iterator[_Finding]:
     """Read whole matrices within the budget, the most changed first."""
-    left = budget
+    left, plain, any_flagged = budget, 0, False
     for pair in sorted(pairs, key=_moved, reverse=True):
+        if plain >= _ENOUGH and not any_flagged:
+            # Of a removal, the matrices that changed most show it, if any do.
+            return
         cost = pair.child_matrix.nbytes + pair.base_matrix.nbytes
         if cost > left or not _lies_alike(pair):
             continue
@@ -147,7 +172,34 @@ def _examined(pairs: Iterable[Pair], budget: int) -> Iterator[_Finding]:
             continue
         seen = look(_kept_change(child, base), base)
         if seen is not None:
-            yield _Finding(pair, seen)
+            found = _with_norms(_Finding(pair, seen), child, base)
+            plain, any_flagged = plain + 1, any_flagged or found.flagged
+            yield found
+
+
+def _with_norms(found: _Finding, child: Floats, base: Floats) -> _Finding:
+    """Look again with the lengths of rows undone, where a tool kept them as they were.
+
+    Scaling rows back bends the removed direction; directions and scales are fitted in turns.
+    """
+    before, after = (np.linalg.norm(rows, axis=1) for rows in (base, child))
+    usable = before > 0
+    off = np.abs(after[usable] / before[usable] - 1)
+    moved = float(np.linalg.norm(child - base) / max(float(np.linalg.norm(base)), 1e-30))
+    if not found.flagged or not off.size or float(np.median(off)) > _NORM_KEPT * moved:
+        return found
+    every = np.arange(len(base))
+    for _ in range(_TURNS):
+        cleared = base + found.look.edit(every)
+        squares = np.einsum("ij,ij->i", cleared, cleared)
+        scales = np.ones(len(base), np.float32)
+        np.divide(np.einsum("ij,ij->i", child, cleared), squares, out=scales, where=squares > 0)
+        scales = np.where(scales > _LEAST_SCALE, scales, np.float32(1))
+        seen = look(child / scales[:, None] - base, base)
+        if seen is None or not seen.changed:
+            return found
+        found = _Finding(found.pair, seen, scales)
+    return found
 
 
 def _moved(pair: Pair) -> float:
@@ -203,8 +255,7 @@ def _from_whole(sample: Sample, findings: Sequence[_Finding]) -> Removal | None:
     explained = float(np.median([finding.look.explained for finding in flagged]))
     is_shared = shared is not None if len(flagged) > 1 else None
     edit = _edit(strength, is_shared, explained, told=(len(flagged), len(changed)))
-    removed = {id(finding): finding.look for finding in flagged}
-    whole = {_key(found.pair): removed.get(id(found)) for found in findings}
+    whole = {_key(found.pair): found if found.flagged else None for found in findings}
     return Removal(edit, whole, shared if len(flagged) > 1 else None, tokens)
 
 
@@ -299,7 +350,7 @@ def _edit(
         f"{told[0]} of the {told[1]} matrices read that changed and write to the residual stream; "
         "evaluations of the base do not vouch for this model"
     )
-    note = "weights show that directions were removed, not what they stood for"
+    note = _INFERRED
     if sampled:
         note += "; told from sampled rows: how much was removed cannot be told"
     return Edit(EditKind.ABLITERATED, summary, details, note)

@@ -16,8 +16,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from steelyard.lineage.alignment import spread
+from steelyard.lineage.aligning.alignment import spread
 from steelyard.lineage.matrix import Floats, Matrix, Weights
+from steelyard.lineage.relation import Detail, Edit, EditKind
 
 _DOWN: Final = ("mlp.down", "experts.down")
 _WRITING: Final = ("attention.o", *_DOWN)
@@ -105,6 +106,36 @@ def judge_without_base(weights: Weights, *, budget: int) -> BaseFree:
         words = "the weights that were read are not finite, or all zero: nothing can be told"
         return BaseFree(BaseFreeVerdict.NOT_DECIDABLE, words, gaps=tuple(gaps), matrices=read)
     return _told(over_all, tuple(gaps), read)
+
+
+def judge_beside(child: Weights, base: Weights, *, budget: int) -> Edit | None:
+    """Tell whether the child lacks directions that the base writes to, whatever else was changed.
+
+    A long training hides a removal in the difference of the two, and leaves it in the child.
+
+    Args:
+        child: The model whose origin is asked.
+        base: The model it comes from.
+        budget: Most bytes to read of both.
+    """
+    ours = judge_without_base(child, budget=budget // 2)
+    if ours.verdict is not BaseFreeVerdict.REMOVED or ours.gap is None:
+        return None
+    theirs = judge_without_base(base, budget=budget // 2)
+    if theirs.verdict is not BaseFreeVerdict.NOT_FOUND:
+        return None
+    details: dict[str, Detail] = {
+        "strength": {},
+        "shared": ours.directions > 0,
+        "gap": round(ours.gap, 2),
+        "with_base": False,
+    }
+    summary = (
+        "the refusal behavior of the base was edited out; evaluations of the base do not vouch for "
+        f"this model: {ours.sentence}, and the base lacks none"
+    )
+    note = "weights show that directions were removed, not what they stood for"
+    return Edit(EditKind.ABLITERATED, summary, details, note)
 
 
 def _stack(weights: Weights) -> tuple[list[Matrix], int]:

@@ -13,18 +13,25 @@ from typing import Final
 
 import numpy as np
 
-from steelyard.lineage.matching import unit
-from steelyard.lineage.matrix import Floats, Weights
-from steelyard.lineage.pairs import Pair, Sample
+from steelyard.lineage.aligning.matching import unit
+from steelyard.lineage.aligning.pairs import Pair, Sample
+from steelyard.lineage.edits.floats import finite
+from steelyard.lineage.matrix import Floats
 from steelyard.lineage.relation import Edit, EditKind
 
 _ATTENTION: Final = ("attention.q", "attention.k", "attention.v", "attention.o")
-_READING: Final = ("mlp.up", "mlp.gate")
+_READING: Final = ("mlp.up", "mlp.gate", "experts.up", "experts.gate")
+_WRITING: Final = ("attention.o", "mlp.down", "experts.down")
 _REBASED: Final = 0.9
 _KEPT: Final = 0.97
 _SAME_DIRECTION: Final = 0.995
 _SPREAD: Final = 0.02
 """Least relative spread of the factors of rescaled rows; rounding stays far below."""
+_INVERSE: Final = -0.9
+"""Correlation of the factors of what a neuron reads and of what it writes."""
+_FEWEST: Final = 8
+_RESTORED: Final = 0.5
+"""Share of a difference that must be left once rows have the same lengths, at most."""
 _WORDS: Final = {
     "neuron_permutation": "neurons were reordered",
     "hidden_permutation": "hidden dimensions were reordered",
@@ -33,25 +40,6 @@ _WORDS: Final = {
     "folded_norms": "norms were folded into the matrices after them",
     "rescaled": "neurons were rescaled",
 }
-
-
-def folded(child: Weights, base: Weights, layers: Sequence[int | None]) -> bool:
-    """Tell whether all of the child's norms are ones while the base's are not."""
-    ours: list[float] = []
-    theirs: list[float] = []
-    for layer, mapped in enumerate(layers):
-        for role in ("norm.attention", "norm.mlp"):
-            mine = child.matrix(role, layer)
-            other = None if mapped is None else base.matrix(role, mapped)
-            if mine is not None and other is not None and len(ours) < 16:
-                ours.append(_unlike_one(mine.whole()))
-                theirs.append(_unlike_one(other.whole()))
-    return bool(ours) and max(ours) < 1e-6 and float(np.median(theirs)) > 1e-3
-
-
-def _unlike_one(norm: Floats) -> float:
-    difference = np.nan_to_num(np.abs(norm - 1), nan=1.0, posinf=1.0)
-    return float(difference.mean()) if norm.size else 0.0
 
 
 def rebased(sample: Sample) -> bool:
@@ -75,21 +63,32 @@ def _cosine(pair: Pair) -> float:
 
 
 def rescaled(sample: Sample) -> bool:
-    """Tell whether rows of a kind kept their direction and changed their length, each its own."""
-    for role in _READING:
-        for pair in sample.of(role):
-            if len(pair.child) < 8:
-                continue
-            factors = _factors(pair)
-            steady = _cosine(pair) > _SAME_DIRECTION
-            if steady and float(np.std(np.log(np.abs(factors)))) > _SPREAD:
-                return True
+    """Tell whether neurons are read with factors of their own, and written with their inverses."""
+    written = {(pair.layer, pair.child_matrix.expert): pair for pair in _down(sample)}
+    for pair in sample.of("mlp.up", "experts.up"):
+        back = written.get((pair.layer, pair.child_matrix.expert))
+        if back is None or len(pair.child) < _FEWEST or _cosine(pair) <= _SAME_DIRECTION:
+            continue
+        factors = np.log(np.abs(_factors(pair)))
+        if float(np.std(factors)) <= _SPREAD or int(pair.rows.max()) >= back.child.shape[1]:
+            continue
+        inverse = np.log(np.abs(_factors(_turned(back))[pair.rows]))
+        if np.std(inverse) > 0 and float(np.corrcoef(factors, inverse)[0, 1]) < _INVERSE:
+            return True
     return False
+
+
+def _down(sample: Sample) -> tuple[Pair, ...]:
+    return tuple(pair for pair in sample.of("mlp.down", "experts.down") if len(pair.child) > 1)
+
+
+def _turned(pair: Pair) -> Pair:
+    return replace(pair, child=pair.child.T, base=pair.base.T)
 
 
 def _factors(pair: Pair) -> Floats:
     """Return, for each row, the factor that brings the base's row closest to the child's."""
-    clean, base = np.nan_to_num(pair.child), np.nan_to_num(pair.base)
+    clean, base = finite(pair.child), finite(pair.base)
     squares = np.einsum("ij,ij->i", base, base)
     products = np.einsum("ij,ij->i", clean, base)
     usable = (squares > 0) & (np.abs(products) > 1e-6 * squares)
@@ -112,10 +111,12 @@ def without(sample: Sample, means: Iterable[str]) -> Sample:
 
 
 def _unscaled(pair: Pair) -> Pair:
+    if pair.child.ndim != 2 or not pair.child.size:
+        return pair
     if pair.role in _READING:
         return replace(pair, base=pair.base * _factors(pair)[:, None])
-    if pair.role == "mlp.down":
-        turned = replace(pair, child=pair.child.T, base=pair.base.T)
+    if pair.role in ("mlp.down", "experts.down"):
+        turned = _turned(pair)
         return replace(pair, base=(turned.base * _factors(turned)[:, None]).T)
     return pair
 
@@ -131,3 +132,19 @@ def disguise_edit(means: Sequence[str]) -> tuple[Edit, ...]:
     elif "head_basis" in means:
         note += "; what else was changed in attention cannot be told"
     return (Edit(EditKind.DISGUISED, words, {"means": tuple(means)}, note),)
+
+
+def equal_norms(sample: Sample) -> Sample:
+    """Give rows that write to the residual stream the child's lengths, where nothing else differs.
+
+    Tools that remove directions may restore the norm of each row; that is part of the removal.
+    """
+    return Sample(tuple(_of_equal_norm(pair) for pair in sample.pairs))
+
+
+def _of_equal_norm(pair: Pair) -> Pair:
+    if pair.role not in _WRITING or pair.child.ndim != 2 or not pair.child.size:
+        return pair
+    scaled = replace(pair, base=pair.base * _factors(pair)[:, None])
+    before, after = (float(np.linalg.norm(np.nan_to_num(p.delta))) for p in (pair, scaled))
+    return scaled if after < _RESTORED * before else pair

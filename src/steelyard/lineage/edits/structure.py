@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from steelyard.lineage.alignment import Indices
+from steelyard.lineage.aligning.alignment import Block, Indices
 from steelyard.lineage.relation import Detail, Edit, EditKind
 
 
@@ -41,13 +41,13 @@ def depth_edits(layers: Sequence[int | None], base_layers: int) -> tuple[Edit, .
 
 
 def width_edits(
-    neurons: Mapping[int, Indices], width: int | None, base_width: int | None
+    neurons: Mapping[Block, Indices], width: int | None, base_width: int | None
 ) -> tuple[Edit, ...]:
     """Tell whether neurons of the feed-forward layers were dropped.
 
     Args:
-        neurons: By layer of the child: the base's neuron for each of its neurons (or for the
-            first of them), -1 for no match.
+        neurons: By layer (and expert) of the child: the base's neuron for each of its neurons (or
+            for the first of them), -1 for no match, nothing where it is not known.
         width: Neurons of each layer of the child.
         base_width: Neurons of each layer of the base.
     """
@@ -57,9 +57,26 @@ def width_edits(
     complete = found and all(len(kept) == width and np.all(kept >= 0) for kept in found.values())
     details: dict[str, Detail] = {"width": width, "of": base_width}
     if complete:
-        details["kept"] = {
-            str(layer): tuple(kept.tolist()) for layer, kept in sorted(found.items())
-        }
+        details["kept"] = _by_layer(found)
+    missed = len(neurons) - len(found)
     note = "" if complete else "which neurons were kept was told for a sample only"
+    if complete and missed:
+        note = (
+            f"which neurons were kept was not told for {missed} layers: a larger budget reads them"
+        )
     summary = f"{base_width - width:,} of {base_width:,} neurons of each layer were dropped"
     return (Edit(EditKind.WIDTH_PRUNED, summary, details, note),)
+
+
+def _by_layer(found: Mapping[Block, Indices]) -> dict[str, tuple[int, ...]]:
+    """Name the neurons of each layer, those of each expert where they differ."""
+    named: dict[str, tuple[int, ...]] = {}
+    for layer in sorted({layer for layer, _ in found}):
+        inside = {expert: tuple(found[layer, expert].tolist())
+                  for number, expert in found if number == layer}  # fmt: skip
+        if len(set(inside.values())) == 1:
+            named[str(layer)] = next(iter(inside.values()))
+        else:
+            for expert in sorted(inside, key=lambda item: item or 0):
+                named[f"{layer}.{expert}"] = inside[expert]
+    return named

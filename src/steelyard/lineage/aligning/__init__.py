@@ -1,0 +1,1 @@
+"""What stands beside what in two models, where it does not lie in order."""

@@ -1,0 +1,1 @@
+"""Weights of any container by their role, row by row."""
