@@ -1,0 +1,1 @@
+"""Known models: the registry that finds relatives among them."""
