@@ -29,6 +29,8 @@ EXIT_INTERRUPTED: Final = 130
 
 COMMANDS: Final = {
     "audit": ("steelyard.cli.audit", "Weigh a model: what it is, and where its files disagree."),
+    "compare": ("steelyard.cli.compare", "Compare two models: whose weights, changed how."),
+    "lineage": ("steelyard.cli.lineage", "Keep a registry of known bases; search it."),
     "plan": ("steelyard.cli.plan", "Merge the duties of all markets into one ordered plan."),
     "assess": ("steelyard.cli.assess", "Apply law to facts alone: a planned model, or a table."),
     "rules": ("steelyard.cli.rules", "List, show, compare, check and test rules."),
@@ -86,6 +88,8 @@ def main(arguments: list[str] | None = None) -> None:
         from click.shell_completion import shell_complete
 
         sys.exit(shell_complete(cli, {}, PROGRAM, COMPLETE_VARIABLE, instruction))
+    # Matrices here are small: a second thread of OpenBLAS waits more than it works.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
     try:

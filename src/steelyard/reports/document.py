@@ -14,7 +14,6 @@ from pydantic import Field
 from steelyard.facts import Contradiction
 from steelyard.reports.parts import (
     ClaimDocument,
-    Document,
     FactDocument,
     FindingDocument,
     UndeterminedDocument,
@@ -24,6 +23,7 @@ from steelyard.reports.parts import (
     question_document,
 )
 from steelyard.reports.report import Report, TensorInfo
+from steelyard.reports.strict import Document
 from steelyard.rules import Finding, Severity, Verdict
 from steelyard.rules.ignores import IgnoredFinding
 
@@ -93,7 +93,7 @@ class SourceDocument(Document):
     spec: str
     kind: str
     revision: str | None = None
-    bytes_read: Annotated[int, Field(description="For headers and documents only.")]
+    bytes_read: Annotated[int, Field(description="For headers, documents and lineage.")]
 
 
 class SummaryDocument(Document):

@@ -6,10 +6,11 @@ import math
 from datetime import date
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from steelyard.facts import Evidence, Fact, Interval, Value, term
 from steelyard.obligations.questions import Question
+from steelyard.reports.strict import Document
 from steelyard.rules import Finding
 
 SeverityName = Literal["error", "warning", "note"]
@@ -30,12 +31,6 @@ StandingName = Literal[
 StatusName = Literal[
     "in_force", "adopted", "superseded", "rescinded", "proposed", "soft", "principle"
 ]
-
-
-class Document(BaseModel):
-    """A part of a document: nothing else may be in it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class IntervalDocument(Document):

@@ -7,7 +7,6 @@ import json
 from steelyard.obligations.questions import open_questions
 from steelyard.reports.assessments.rows import AssessedRow, AssessedTable
 from steelyard.reports.parts import (
-    Document,
     FactDocument,
     FindingDocument,
     UndeterminedDocument,
@@ -15,6 +14,7 @@ from steelyard.reports.parts import (
     finding_document,
     question_document,
 )
+from steelyard.reports.strict import Document
 
 
 class AssessmentDocument(Document):

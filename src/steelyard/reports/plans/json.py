@@ -7,7 +7,8 @@ from datetime import date
 
 from steelyard.obligations.plan import Action, Plan
 from steelyard.obligations.questions import open_questions
-from steelyard.reports.parts import Document, UndeterminedDocument, question_document
+from steelyard.reports.parts import UndeterminedDocument, question_document
+from steelyard.reports.strict import Document
 
 
 class PlannedDutyDocument(Document):
