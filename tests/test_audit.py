@@ -116,7 +116,7 @@ class TestFacts:
 
     def test_without_digests_only_headers_are_read(self, tmp_path: Path) -> None:
         folder = model_folder(tmp_path / "tiny")
-        report = weigh(folder, digest=False)
+        report = weigh(folder, digest=False, lineage=False)
         assert report.book.value("model.identity") is None
         assert all(file.sha256 is None for file in report.files)
         assert report.source.bytes_read < 30_000 < 4 * PARAMETERS

@@ -14,8 +14,8 @@ from steelyard.facts import vocabulary
 from steelyard.rules import load_packs
 
 PAGE = Path(__file__).parents[1] / "docs" / "guide" / "facts-and-rules.md"
-SECTIONS = ("model.", "adapter.")
-"""How the names begin that say what the model is."""
+SECTIONS = ("model.", "adapter.", "lineage.")
+"""How the names begin that say what the model is, and where it is from."""
 
 
 def rules() -> Iterable[str]:
@@ -33,7 +33,7 @@ def rules() -> Iterable[str]:
 
 
 def facts() -> Iterable[str]:
-    """Yield the table of the facts that say what the model is."""
+    """Yield the table of the facts that say what the model is, and where it is from."""
     yield "| fact | value | meaning |"
     yield "|---|---|---|"
     for term in vocabulary().values():

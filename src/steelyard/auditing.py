@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from steelyard.analyzers import (
     adapter,
@@ -54,6 +56,11 @@ from steelyard.rules.evaluation import MARKETS, ROLE
 from steelyard.rules.ignores import Ignore, apply_ignores
 from steelyard.sources import Network, Source, open_source
 
+if TYPE_CHECKING:
+    # Imported when it is asked for: an audit without it need not wait.
+    from steelyard.analyzers.lineage.analyzer import Told
+    from steelyard.lineage.known.registry import Registry
+
 ANALYZERS: Mapping[str, Analyzer] = {
     "contents": contents.analyze,
     "stated": stated.analyze,
@@ -92,6 +99,15 @@ class Options:
     law is applied only for these, and not at all if neither this nor a fact names any."""
     roles: Sequence[str] = ()
     """What the reader does with the model (`provider`, `adopter`), as in `actor.role`."""
+    lineage: bool = True
+    """Look for the origin of the weights (reads about a megabyte, and on this machine more)."""
+    registries: Sequence[Registry] | None = None
+    """Known bases among which to look; None for those that ship with Steelyard."""
+    base: str | Path | Source | None = None
+    """A model to compare with in full, taken for the base."""
+    lineage_budget: int | None = None
+    """Most bytes to read for lineage beyond a sketch; None for what suits the place of the bytes:
+    over a network nothing, but for `base`."""
     facts: Mapping[str, Value] = field(default_factory=dict)
     """What the user states, by name of the vocabulary."""
     ask: Ask | None = None
@@ -147,6 +163,11 @@ def _audit(source: Source, as_of: date, options: Options) -> Report:
         measure(model, cache=options.cache, progress=options.progress) if options.digest else None
     )
     book.extend(identity_facts(model, digests))
+    read = source.bytes_read
+    origin = _lineage(model, book, options) if options.lineage else None
+    if origin is not None:
+        book.extend(origin.facts)
+        bytes_read += source.bytes_read - read
     loaded = load_packs() if options.packs is None else tuple(options.packs)
     packs = tuple(_concerned(loaded, book))
     said = _conclude(rules_on(packs, as_of), book, options.ask)
@@ -161,11 +182,38 @@ def _audit(source: Source, as_of: date, options: Options) -> Report:
         book=said.book,
         findings=findings,
         ignored=ignored,
-        notices=(*(digests.notes if digests else ()), *notices),
+        notices=(
+            *(digests.notes if digests else ()),
+            *(origin.notices if origin else ()),
+            *notices,
+        ),
         files=tuple(_file_infos(model, digests)),
         tensors=tuple(_tensor_infos(model, digests)) if options.tensors else (),
         thresholds=tuple(_thresholds(loaded, as_of)),
     )
+
+
+def _lineage(model: Model, book: FactBook, options: Options) -> Told:
+    """Tell where the weights come from, with the given base open for as long as it takes."""
+    from steelyard.analyzers.lineage import analyzer as lineage
+    from steelyard.lineage.known.registry import shipped_registry
+
+    registries = options.registries
+    if registries is None:
+        registries = (shipped_registry(),)
+    with ExitStack() as stack:
+        base = options.base
+        if isinstance(base, str | Path):
+            base = open_source(str(base), network=options.network)
+            stack.callback(base.close)
+        theirs = None if base is None else read_model(base)
+        if theirs is not None and not theirs.weights:
+            raise SourceNotFound(
+                f"there are no weights in {theirs.source.spec}, which is given as the base",
+                fix="name the folder or file that holds them",
+            )
+        wanted = lineage.Wanted(tuple(registries), theirs, options.lineage_budget)
+        return lineage.analyze(model, book, wanted)
 
 
 def _thresholds(packs: Iterable[Pack], day: date) -> Iterable[Threshold]:

@@ -63,7 +63,8 @@ def test_show_origin(folder: Path, monkeypatch: pytest.MonkeyPatch, run: Run) ->
         "fail-on": file, "strict": "STEELYARD_STRICT", "format": file, "digest": "default",
         "scan-values": "default", "offline": "default", "allow-empty": "default",
         "packs": "default", "cache-dir": file, "market": "default", "role": "default",
-        "facts": file, "ignore": file,
+        "facts": file, "ignore": file, "lineage": "default", "registries": "default",
+        "lineage-budget": "default",
     }  # fmt: skip
 
 

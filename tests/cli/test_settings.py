@@ -27,6 +27,9 @@ LAYERS: list[tuple[str, str, Any, str, Any, Any]] = [
     ("market", '["eu"]', ["eu"], "us-ca,kr", ["us-ca", "kr"], ["all"]),
     ("role", '["provider"]', ["provider"], "host,modifier", ["host", "modifier"], ["adopter"]),
     ("packs", '["/a.yaml"]', ["/a.yaml"], "/b.yaml,/c.yaml", ["/b.yaml", "/c.yaml"], ["/d.yaml"]),
+    ("lineage", "false", False, "true", True, False),
+    ("registries", '["/a"]', ["/a"], "/b,/c", ["/b", "/c"], ["/d"]),
+    ("lineage_budget", '"1MB"', "1MB", "2MB", "2MB", "3MB"),
     ("cache_dir", '"/a"', "/a", "/b", "/b", "/c"),
 ]
 NAMES = [row[0] for row in LAYERS]

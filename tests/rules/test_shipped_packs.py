@@ -13,7 +13,7 @@ from steelyard.packs import shipped
 from steelyard.rules import Finding, Pack, Rule, Severity, evaluate, load_packs, run_tests
 from steelyard.rules.tree import Condition, Every, Negation, Query, Some
 
-TODAY = date(2026, 11, 23)
+TODAY = date(2026, 11, 26)
 
 NOT_STATED_TWICE = {
     "model.name": "names differ between files for good reasons: it is no property of the weights",

@@ -8,10 +8,12 @@ from typing import Final
 from steelyard import compute
 from steelyard.analyzers import known_models, openness
 from steelyard.analyzers.licenses import terms
+from steelyard.analyzers.lineage import following
 from steelyard.facts import Fact, FactBook
 
 _STEPS: Final[tuple[Callable[[FactBook], Iterable[Fact]], ...]] = (
     terms.derive,
+    following.derive,
     known_models.derive,
     compute.derive,
     openness.derive,

@@ -90,7 +90,7 @@ def _key(name: str) -> str:
 
 def facts_of(known: KnownModel) -> Iterable[Fact]:
     """Yield what is published about a model, as declarations with their source."""
-    yield Fact("release.date", known.released, Basis.DECLARED, _evidence(known, "card"))
+    yield Fact("release.date", known.released, Basis.DECLARED, evidence_of(known, "card"))
     for name, figure in (
         ("model.parameters.total", known.parameters),
         ("model.parameters.active", known.active or known.parameters),
@@ -99,14 +99,14 @@ def facts_of(known: KnownModel) -> Iterable[Fact]:
         if figure is not None and isinstance(figure.value, float):
             whole = name.startswith("model.")
             value: Value = round(figure.value) if whole else figure.value
-            yield Fact(name, value, Basis.DECLARED, _evidence(known, figure.source))
+            yield Fact(name, value, Basis.DECLARED, evidence_of(known, figure.source))
     compute = known.compute_range
     if compute is not None and known.compute is not None:
         band = load("models")["bands"][known.compute.confidence]
-        evidence = _evidence(known, known.compute.source)
+        evidence = evidence_of(known, known.compute.source)
         note = f"published as {known.compute.value:.3g} FLOP; {band['reason']}"
         yield Fact("training.compute", compute, Basis.DECLARED, evidence, note)
-    evidence = _evidence(known, known.license.source)
+    evidence = evidence_of(known, known.license.source)
     yield Fact("license.effective", str(known.license.value), Basis.DECLARED, evidence)
     yield Fact("model.modalities.input", known.input, Basis.DECLARED, evidence)
     yield Fact("model.modalities.output", known.output, Basis.DECLARED, evidence)
@@ -114,7 +114,8 @@ def facts_of(known: KnownModel) -> Iterable[Fact]:
         yield Fact(_PUBLIC[key], public, Basis.DECLARED, evidence)
 
 
-def _evidence(known: KnownModel, source: str) -> tuple[Evidence, ...]:
+def evidence_of(known: KnownModel, source: str) -> tuple[Evidence, ...]:
+    """Return where something is published about a model, by a key of the table of sources."""
     title = load("models")["sources"][source]["title"]
     return (Evidence(field=f"{title} ({known.name})"),)
 
@@ -161,11 +162,14 @@ def derive(book: FactBook) -> Iterable[Fact]:
     """Yield the published training compute of the declared base, or of all parents of a merge.
 
     Parents may share a base, which counts once: a merge has at least what its largest parent has,
-    and at most the sum. One parent without a figure leaves it unknown.
+    and at most the sum. One parent without a figure leaves it unknown. What the weights refute
+    counts for nothing.
     """
     bases = book.value("lineage.declared_base")
     if "training.compute.base" in book or not isinstance(bases, frozenset):
         return
+    gone = book.value("lineage.declared_refuted")
+    bases = bases - gone if isinstance(gone, frozenset) else bases
     if len(bases) != 1 and book.value("lineage.declared_relation") != "merge":
         return
     found = [(find(base), base) for base in sorted(bases)]
@@ -175,7 +179,7 @@ def derive(book: FactBook) -> Iterable[Fact]:
         return
     compute = Interval(max(one.low for one in ranges), sum(one.high for one in ranges))
     names = " and ".join(model.name for model in known)
-    evidence = [item for model in known for item in _evidence(model, _compute_source(model))]
+    evidence = [item for model in known for item in evidence_of(model, _compute_source(model))]
     note = f"published for {names}, which the documents name as the base"
     if len(known) > 1:
         note += "; between the largest and the sum, as parents may share a base"

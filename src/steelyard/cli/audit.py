@@ -97,6 +97,29 @@ if TYPE_CHECKING:
     default=None,
     help="Compute the identity and file digests, which reads every byte.  [default: yes]",
 )
+@click.option(
+    "--lineage/--no-lineage",
+    "lineage",
+    default=None,
+    help="Look for the origin of the weights among known models.  [default: yes]",
+)
+@click.option(
+    "--base",
+    metavar="SOURCE",
+    help="Compare with this model, taken for the base, and tell what was changed.",
+)
+@click.option(
+    "--registry",
+    "registries",
+    multiple=True,
+    metavar="FILE",
+    help="Look in this registry of known models too; repeat for several.",
+)
+@click.option(
+    "--lineage-budget",
+    metavar="SIZE",
+    help="Most bytes to read for lineage, as 64MB; 0 for a sketch alone.  [default: what is quick]",
+)
 @click.option("--tensors", is_flag=True, help="List every tensor in the JSON report.")
 @click.option(
     "--scan-values", is_flag=True, default=None, help="Look at every element for NaN and infinity."
@@ -115,7 +138,8 @@ def command(ctx: click.Context, /, source: str, **given: Any) -> None:
     """Weigh a model: what it is, and where its files disagree.
 
     SOURCE is a folder, a file, an https:// address, or hf://org/name[@revision][/file]. Only
-    headers and documents are read, and for the digests every byte; nothing is ever run.
+    headers, documents and a sample of the weights are read, and for the digests every byte;
+    nothing is ever run.
 
     Most options are also settings in steelyard.toml or [tool.steelyard] of pyproject.toml, and
     in the environment as STEELYARD_FAIL_ON and the like. See: steelyard config show
@@ -158,6 +182,9 @@ def _settings(source: str, given: Mapping[str, Any]) -> tuple[Settings, list[str
         "offline": given["offline"],
         "allow_empty": given["allow_empty"],
         "packs": list(given["packs"]),
+        "lineage": given["lineage"],
+        "registries": list(given["registries"]),
+        "lineage_budget": given["lineage_budget"],
         "market": split(given["markets"]),
         "role": split(given["roles"]),
     }
@@ -200,6 +227,7 @@ def _options(
     from steelyard.cli.facts_given import facts_given
     from steelyard.cli.markets import read_markets, read_roles
     from steelyard.cli.progress import TerminalProgress
+    from steelyard.cli.registries import open_registries
     from steelyard.cli.settings import check_ignores
 
     ignores = [*_ignores(settings), *_parsed(given["ignored"])]
@@ -215,6 +243,10 @@ def _options(
         allow_empty=settings.allow_empty,
         tensors=given["tensors"],
         scan_values=settings.scan_values,
+        lineage=settings.lineage,
+        registries=open_registries(settings.registries, stack) if settings.lineage else (),
+        base=given["base"],
+        lineage_budget=_budget(settings.lineage_budget),
         facts=facts_given(settings, given["stated"]),
         ask=interview.ask if interview else None,
         ignores=[] if given["no_ignores"] else ignores,
@@ -225,6 +257,24 @@ def _options(
         cache=cache,
         progress=progress,
     )
+
+
+def _budget(text: str) -> int | None:
+    """Read a number of bytes, zero included; None where nothing is said.
+
+    Raises:
+        ConfigError: If it is no size.
+    """
+    from steelyard.cli.compare import Size
+    from steelyard.errors import ConfigError
+
+    said = text.strip()
+    if not said or said == "0":
+        return 0 if said else None
+    try:
+        return Size().convert(said, None, None)
+    except click.BadParameter as error:
+        raise ConfigError(f"lineage-budget: {error.message}") from error
 
 
 def _packs(paths: Iterable[str]) -> list[Pack] | None:

@@ -68,6 +68,13 @@ class Settings(BaseModel):
         list[str], Field(description="What you do with the model: provider, adopter, modifier.")
     ] = []
     packs: Annotated[list[str], Field(description="Rule packs to apply besides our own.")] = []
+    lineage: Annotated[bool, Field(description="Look for the origin of the weights.")] = True
+    registries: Annotated[
+        list[str], Field(description="Registries of known bases to search besides our own.")
+    ] = []
+    lineage_budget: Annotated[
+        str, Field(description="Most bytes to read for lineage, as 64MB; empty: what is quick.")
+    ] = ""
     cache_dir: Annotated[str, Field(description="Folder of the digest cache; empty: none.")] = ""
     facts: Annotated[dict[str, Any], Field(description="Facts that no file can show.")] = {}
     ignore: Annotated[list[IgnoreTable], Field(description="Findings to ignore.")] = []
@@ -171,9 +178,11 @@ def _tool_table(path: Path) -> Any:
 
 def _anchored(layer: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Read the paths in a file as relative to its own folder."""
-    packs, cache = layer.get("packs"), layer.get("cache_dir")
-    if isinstance(packs, list):
-        layer["packs"] = [str(folder / p) if isinstance(p, str) else p for p in packs]
+    cache = layer.get("cache_dir")
+    for name in ("packs", "registries"):
+        paths = layer.get(name)
+        if isinstance(paths, list):
+            layer[name] = [str(folder / p) if isinstance(p, str) else p for p in paths]
     if isinstance(cache, str) and cache:
         layer["cache_dir"] = str(folder / cache)
     return layer

@@ -28,6 +28,7 @@ SYNTHETIC = "training.compute.synthetic"
 TOTAL = "training.compute"
 HIGHEST = "training.compute.highest"
 RELATION = "lineage.declared_relation"
+IDENTICAL = "lineage.identical"
 _UNTRAINED = frozenset({"quantized", "merge"})
 """Ways to make a model from another that are no training."""
 _FROM_BASE = ("lineage.declared_base", "lineage.base", BASE)
@@ -152,15 +153,24 @@ def _direct(book: FactBook) -> Fact | None:
         parents = (OWN, BASE) if base is not None else (OWN,)
         flop = own if base is None else own + base
         return Fact(DIRECT, _value(flop), Basis.DERIVED, (Evidence(parents=parents),))
-    if base is not None and (relation := book.value(RELATION)) in _UNTRAINED:
-        note = f"that of the base: {relation} weights are not trained further"
-        parents = (BASE, RELATION)
+    if base is not None and (untrained := _untrained(book)) is not None:
+        name, words = untrained
+        note = f"that of the base: {words} weights are not trained further"
+        parents = (BASE, name)
         return Fact(DIRECT, _value(base), Basis.DERIVED, (Evidence(parents=parents),), note)
     total = book.value(TOTAL)
     if amount_of(total) is None or total is None:
         return None
     note = "taken as equal to the cumulative figure: nothing is known of compute for synthetic data"
     return Fact(DIRECT, total, Basis.ASSUMED, (Evidence(parents=(TOTAL,)),), note)
+
+
+def _untrained(book: FactBook) -> tuple[str, str] | None:
+    """Return which fact tells, and in which word, that the base was not trained further."""
+    if book.value(IDENTICAL) is True:
+        return IDENTICAL, "identical"
+    relation = book.value(RELATION)
+    return (RELATION, str(relation)) if relation in _UNTRAINED else None
 
 
 def _total(book: FactBook) -> Fact | None:

@@ -31,6 +31,7 @@ SUBJECTS = (
     "model",
     "files",
     "documents",
+    "lineage",
     "license",
     "training",
     "openness",

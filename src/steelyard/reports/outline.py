@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from steelyard.facts import Basis, Contradiction, Fact, FactBook
 from steelyard.reports.descriptions import Statement, compute, openness
 from steelyard.reports.law import LawOutline, law_outline
+from steelyard.reports.origin import origin
 from steelyard.reports.report import Report, deciding
 from steelyard.reports.text import (
     counted,
@@ -96,7 +97,8 @@ def title(report: Report) -> str:
     name = report.book.value("model.name")
     if not isinstance(name, str) or plain(name).lower() in own.lower():
         return own
-    return f"{plain(name, 80)}, in {own}"
+    joined = "renamed" if "lineage.renamed" in report.book else "in"
+    return f"{plain(name, 80)}, {joined} {own}"
 
 
 def _headline(report: Report) -> Iterable[str]:
@@ -182,7 +184,7 @@ def _statements(report: Report) -> Iterable[Statement]:
     if "weights.other" in book:
         yield from _single(book, "Weights", "weights.main")
         yield Statement("Also there", value_text(book.value("weights.other") or ""), "measured")
-    yield from _from(book)
+    yield from origin(book)
     yield from _license(book)
     yield from compute(report)
     yield from openness(book)
@@ -221,21 +223,6 @@ def _single(book: FactBook, heading: str, name: str) -> Iterable[Statement]:
     if fact is not None:
         where = "" if fact_text(fact) == places(fact, 1) else places(fact, 1)
         yield Statement(heading, fact_text(fact), fact.basis.value, where)
-
-
-def _from(book: FactBook) -> Iterable[Statement]:
-    base = book.resolve("lineage.declared_base")
-    if base is None or not base.value:
-        hint = book.resolve("lineage.base_hint")
-        if hint is not None and hint.value:
-            text = f"most likely {fact_text(hint)}"
-            yield Statement("From", text, hint.basis.value, places(hint, 1))
-        return
-    relation = book.value("lineage.declared_relation")
-    words = {"finetune": "fine-tune of", "quantized": "quantization of", "merge": "merge of",
-             "adapter": "adapter for"}  # fmt: skip
-    verb = words.get(str(relation), "based on")
-    yield Statement("From", f"{verb} {fact_text(base)}", base.basis.value, places(base, 1))
 
 
 def _license(book: FactBook) -> Iterable[Statement]:

@@ -1,0 +1,1 @@
+"""Whose weights these are: what they show, beside what documents say."""
