@@ -7,7 +7,7 @@ SOURCES := src tests benchmarks tools
 # Workers for pytest: one for each core.
 JOBS ?= auto
 
-.PHONY: help demo test check format bench fuzz docs lock clean
+.PHONY: help demo known-bases test check format bench fuzz zoo docs lock clean
 
 help:
 	@echo "make demo    fetch two real models and audit them"
@@ -16,6 +16,8 @@ help:
 	@echo "make format  format the code and fix what can be fixed"
 	@echo "make bench   run the benchmarks and write docs/benchmarks.md"
 	@echo "make fuzz    10,000 mutations of each format"
+	@echo "make zoo     score lineage on models made from nothing (hours), write docs/lineage-report.md"
+	@echo "make known-bases  build the registry of known bases that ships"
 	@echo "make docs    build the user guide into site/"
 	@echo "make lock    pin every dependency to its newest version"
 
@@ -32,7 +34,7 @@ demo: $(VENV)/.base
 	$(BIN)/python -m tools.demo
 
 test: check
-	$(BIN)/pytest -n $(JOBS)
+	OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check $(SOURCES)
@@ -48,10 +50,23 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/digests.py
 	$(BIN)/python benchmarks/audit_size.py
 	$(BIN)/python benchmarks/compute.py
+	$(BIN)/python benchmarks/lineage_null.py
+	$(BIN)/python benchmarks/lineage_search.py
+	$(BIN)/python benchmarks/lineage_cost.py
+	$(BIN)/python benchmarks/lineage_peers.py
 	taskset -c 0 $(BIN)/python benchmarks/rules.py
 
 fuzz: $(VENV)/.dev
 	STEELYARD_FUZZ=10000 $(BIN)/pytest tests/fuzz -n $(JOBS)
+
+$(VENV)/.zoo: $(VENV)/.dev
+	sh tools/setup.sh $(PYTHON) $(VENV) zoo
+
+zoo: $(VENV)/.zoo
+	$(BIN)/python benchmarks/lineage_accuracy.py
+
+known-bases: $(VENV)/.base
+	$(BIN)/python -m tools.known_bases
 
 docs: $(VENV)/.docs
 	$(BIN)/python -m tools.rule_pages

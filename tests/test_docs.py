@@ -21,7 +21,9 @@ from steelyard.cli.main import cli
 from steelyard.cli.outputs import FORMATS
 from steelyard.cli.settings import Settings
 from steelyard.facts import vocabulary
+from steelyard.lineage.relation import EditKind
 from steelyard.reports import json as json_report
+from steelyard.reports.pairs import json as pair_report
 from steelyard.rules import load_pack, load_packs
 from tests.cli.test_help import ALL
 
@@ -98,6 +100,16 @@ def test_every_field_of_the_json_report_is_documented() -> None:
     for name in names - {"low", "high"}:
         assert f"`{name}`" in PAGES["docs/json.md"], name
     assert '{"low": …, "high": …}' in PAGES["docs/json.md"]
+
+
+def test_every_field_of_a_comparison_is_documented() -> None:
+    schema = json.loads(pair_report.shipped_schema())
+    page = PAGES["docs/json.md"].partition("## A comparison")[2]
+    parts = [schema, *schema["$defs"].values()]
+    for name in {name for part in parts for name in part.get("properties", {})}:
+        assert f"`{name}`" in page, name
+    for kind in EditKind:
+        assert f"`{kind.value}`" in page, kind
 
 
 def test_every_fact_about_what_the_model_is_is_documented() -> None:

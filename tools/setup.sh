@@ -1,5 +1,5 @@
 #!/bin/sh
-# Set up the virtual environment: sh tools/setup.sh PYTHON VENV base|dev|docs|lock
+# Set up the virtual environment: sh tools/setup.sh PYTHON VENV base|dev|docs|zoo|lock
 # Needs nothing but python3: where Debian has split venv off into a package of its own, that
 # package is installed first.
 set -eu
@@ -41,15 +41,17 @@ base)
     ;;
 dev) pip install --constraint constraints.txt --editable '.[hub]' --group dev ;;
 docs) pip install --constraint constraints.txt --group docs ;;
+zoo) pip install --constraint constraints.txt --group zoo ;;
 lock)
     fresh=$(mktemp -d)
     trap 'rm -rf "$fresh"' EXIT
     "$python" -m venv "$fresh"
     "$fresh/bin/python" -m pip --quiet install --upgrade pip
-    "$fresh/bin/python" -m pip --quiet install --editable '.[hub]' --group dev --group docs
+    "$fresh/bin/python" -m pip --quiet install --editable '.[hub]' --group dev --group docs --group zoo
     {
         echo '# Versions that are known to work together; written by: make lock'
-        "$fresh/bin/python" -m pip --disable-pip-version-check freeze --all --exclude setuptools --exclude-editable
+        "$fresh/bin/python" -m pip --disable-pip-version-check freeze --all --exclude setuptools --exclude-editable |
+            sed 's/+cpu$//'
     } >constraints.txt
     ;;
 *) fail "unknown: $what" ;;
