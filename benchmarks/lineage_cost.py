@@ -39,7 +39,9 @@ if TYPE_CHECKING:
     # Imported by the processes that ask: whoever serves need not load them.
     from steelyard.sources import Network
 
-LAYERS, HIDDEN, INNER, SMALL, VOCABULARY, SHARDS = 80, 8192, 28672, 1024, 128256, 30
+LAYERS, HIDDEN, INNER, SMALL, VOCABULARY = 80, 8192, 28672, 1024, 128256
+SHARDS = (30, 1)
+"""Files of a model: as such models are published, and all in one."""
 OF_LAYER: Mapping[str, tuple[int, ...]] = {
     "input_layernorm": (HIDDEN,),
     "self_attn.q_proj": (HIDDEN, HIDDEN),
@@ -83,7 +85,7 @@ def shapes() -> Iterator[tuple[str, tuple[int, ...]]]:
     yield "lm_head.weight", (VOCABULARY, HIDDEN)
 
 
-def make_model(folder: Path, noise: float, *, is_small: bool = False) -> None:
+def make_model(folder: Path, noise: float, shards: int, *, is_small: bool = False) -> None:
     """Make one model, unless it is there; `noise` moves it away from the one without."""
     if (folder / "config.json").exists():
         return
@@ -91,7 +93,6 @@ def make_model(folder: Path, noise: float, *, is_small: bool = False) -> None:
     tensors = list(shapes())
     if is_small:
         tensors = [(name, tuple(size // 128 for size in shape)) for name, shape in tensors[:20]]
-    shards = 2 if is_small else SHARDS
     where: dict[str, str] = {}
     for i in range(shards):
         part = tensors[i * len(tensors) // shards : (i + 1) * len(tensors) // shards]
@@ -326,7 +327,7 @@ def report(runs: Mapping[tuple[str, str], Sequence[Run]], size: int) -> str:
     return f"""
 ## Cost of lineage at 70 billion parameters
 
-Two models of Llama-3-70B's shapes ({size / 1e9:.0f} GB each in {SHARDS} shards, sparse files; a
+Two models of Llama-3-70B's shapes ({size / 1e9:.0f} GB each, sparse files; a
 tokenizer of {VOCABULARY:,} tokens), one with a tenth of noise; each run a process of its own, timed
 after modules and tables were loaded. "MB in all" counts everything: headers, configuration and
 tokenizer included; over HTTP it is what the server sent. Targets: a verdict on relatedness within
@@ -337,6 +338,30 @@ tokenizer included; over HTTP it is what the server sent. Targets: a verdict on 
 
 {conditions(command_line())}
 """
+
+
+def measure_all(
+    workdir: Path, shards: int, repeat: int, runs: dict[tuple[str, str], list[Run]]
+) -> None:
+    """Compare models of so many files in every way, in turns."""
+    folders = {f"org/{name}": workdir / name for name in ("base", "child", "small")}
+    base, child, small = folders.values()
+    make_model(base, 0.0, shards)
+    make_model(child, NOISE, shards)
+    make_model(small, 0.0, 2, is_small=True)
+    sketch = workdir / "base.sketch"
+    make_sketch(base, sketch)
+    files = "1 file" if shards == 1 else f"{shards} files"
+    with tempfile.TemporaryDirectory() as laid_out, hub_of(folders, Path(laid_out)) as hub:
+        for _ in range(repeat):
+            for way in WAYS:
+                local = [str(base), str(child), str(small)]
+                remote = [f"hf://{name}" for name in folders]
+                if way == "sketch":
+                    local[0] = remote[0] = str(sketch)
+                disk, http = f"{files} on disk", f"{files} over ranged HTTP"
+                runs.setdefault((way, disk), []).append(run(way, local))
+                runs.setdefault((way, http), []).append(run(way, remote, hub))
 
 
 def main() -> None:
@@ -353,23 +378,10 @@ def main() -> None:
         first, second, small = options.models
         measure(options.measure, first, second, small, options.endpoint)
         return
-    folders = {f"org/{name}": options.workdir / name for name in ("base", "child", "small")}
-    base, child, small = folders.values()
-    make_model(base, 0.0)
-    make_model(child, NOISE)
-    make_model(small, 0.0, is_small=True)
-    sketch = options.workdir / "base.sketch"
-    make_sketch(base, sketch)
     runs: dict[tuple[str, str], list[Run]] = {}
-    with tempfile.TemporaryDirectory() as laid_out, hub_of(folders, Path(laid_out)) as hub:
-        for _ in range(options.repeat):
-            for way in WAYS:
-                local = [str(base), str(child), str(small)]
-                remote = [f"hf://{name}" for name in folders]
-                if way == "sketch":
-                    local[0] = remote[0] = str(sketch)
-                runs.setdefault((way, "from disk"), []).append(run(way, local))
-                runs.setdefault((way, "over ranged HTTP"), []).append(run(way, remote, hub))
+    for shards in SHARDS:
+        measure_all(options.workdir / f"in-{shards}", shards, options.repeat, runs)
+    base = options.workdir / f"in-{SHARDS[0]}" / "base"
     text = report(runs, sum(file.stat().st_size for file in base.iterdir()))
     print(text)
     if not options.dry_run:

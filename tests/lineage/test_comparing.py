@@ -60,7 +60,7 @@ def test_a_verdict_alone_reads_the_embedding_and_a_few_neurons() -> None:
     found = compare_weights(theirs, ours, edits=False)
     assert found.related.verdict is Related.RELATED
     assert found.related.log10_p < -80
-    assert found.bytes_read == 2 * (64 + 12) * 96 * 4
+    assert found.bytes_read == 2 * (64 + 10) * 96 * 4
     assert found.edits == ()
 
 

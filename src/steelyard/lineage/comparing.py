@@ -40,7 +40,7 @@ BUDGET = 64_000_000
 """Bytes that a comparison reads of both models together, headers aside, unless told otherwise."""
 _WIDE_ROW = 8192
 """Bytes of a row of the embedding above which fewer are read at first."""
-_FEWER = 20
+_FEWER = 12
 """Rows that decide unless the models are far apart; then more are read."""
 _NOT_ASKED = "what was done was not asked for"
 _FEW_ROWS = 8_000_000

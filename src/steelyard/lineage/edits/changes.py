@@ -111,12 +111,23 @@ def look(sample: Sample) -> tuple[Seen, ...]:
 def _look(pair: Pair, grids: Grids) -> Seen:
     if np.array_equal(pair.child, pair.base):
         return Seen(pair, quantized=False, exact=True, variance=0.0, share=0.0)
+    rounding = _only_rounded(pair)
+    if rounding is not None:
+        return Seen(pair, quantized=False, exact=True, variance=rounding, share=0.0)
     noise = noise_of(pair, grids=grids)
     if noise.quantized and pair.child.ndim == 2:
         off = np.abs(finite(pair.delta)) > noise.steps
     else:
         off = _off(pair)
     return Seen(pair, noise.quantized, noise.exact, noise.variance, float(np.mean(off)))
+
+
+def _only_rounded(pair: Pair) -> float | None:
+    """Return the mean square of rounding if the child is the base in a narrower type, else None."""
+    kind = float_type(pair.child, pair.child_matrix)
+    if kind == "F32" or not np.array_equal(rounded(finite(pair.base), kind), pair.child):
+        return None
+    return rms(finite(pair.delta)) ** 2
 
 
 def _off(pair: Pair) -> NDArray[np.bool_]:

@@ -17,7 +17,7 @@ from steelyard.lineage.relating.measured import DIMENSIONS, ROWS, SURE, unit_mat
 from steelyard.lineage.relating.relatedness import verdict_of
 from steelyard.lineage.relation import Component, Relatedness
 
-_GLANCE: Final = 12
+_GLANCE: Final = 10
 """Neurons that suffice for a bound of 1e-6 where all of them agree."""
 _UNITS: Final = ("attention.v", "attention.o")
 
