@@ -33,7 +33,8 @@ from record import ROOT, command_line, conditions, default_workdir, spread, tabl
 
 sys.path.insert(0, str(ROOT))
 
-from tests.sources.hub_server import HubServer, Stored
+from tests.sources.hub_server import HubServer
+from tests.sources.serving import Stored
 
 if TYPE_CHECKING:
     # Imported by the processes that ask: whoever serves need not load them.

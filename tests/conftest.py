@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -41,3 +43,21 @@ def _fresh_machine(
     for name, path in (("PIP_CONFIG_FILE", _PIP), ("NPM_CONFIG_USERCONFIG", _NPM)):
         if path.is_file() and name not in os.environ:
             monkeypatch.setenv(name, str(path))
+
+
+@pytest.fixture(scope="module")
+def _direct() -> Iterator[None]:
+    """Talk to the loopback address directly, whatever proxies this machine has."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.lower().endswith("_proxy"):
+                patch.delenv(name)
+        yield
+    huggingface_hub.close_session()
+
+
+@pytest.fixture(autouse=True)
+def _local_server(request: pytest.FixtureRequest) -> None:
+    """Let tests that start a server on this machine reach it."""
+    if request.node.get_closest_marker("local_server") is not None:
+        request.getfixturevalue("_direct")

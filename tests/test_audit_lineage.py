@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
 import pytest
 
 from steelyard.auditing import Options, audit
@@ -181,14 +178,6 @@ class TestOptions:
 @pytest.mark.local_server
 @pytest.mark.allow_hosts(["127.0.0.1"])
 class TestRemote:
-    @pytest.fixture(autouse=True)
-    def _direct(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-        for name in list(os.environ):
-            if name.lower().endswith("_proxy"):
-                monkeypatch.delenv(name)
-        yield
-        huggingface_hub.close_session()
-
     def test_a_hub_repository_is_sampled_and_not_downloaded(
         self, tmp_path: Path, known: Registry
     ) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import huggingface_hub
 import jsonschema
 import numpy as np
 import pytest
@@ -25,7 +24,8 @@ from tests.lineage.derivations.numbers import finetune
 from tests.lineage.derivations.removals import abliterate
 from tests.lineage.derivations.shapes import relayered
 from tests.lineage.memory import random_arrays
-from tests.sources.hub_server import Fault, HubServer
+from tests.sources.hub_server import HubServer
+from tests.sources.serving import Fault
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 BASE = random_arrays(11, layers=4, width=64, feed_forward=96, vocabulary=400)
@@ -286,15 +286,11 @@ def test_the_settings_can_forbid_the_network(base: str, run: Run) -> None:
 class TestHub:
     @pytest.fixture(autouse=True)
     def hub(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
-        for name in list(os.environ):
-            if name.lower().endswith("_proxy"):
-                monkeypatch.delenv(name)
         write("model", LARGE)
         with HubServer({"org/model": Path("model")}) as hub:
             monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
             monkeypatch.setattr("time.sleep", lambda _: None)
             yield hub
-        huggingface_hub.close_session()
 
     def test_a_repository_is_read_in_place(self, hub: HubServer, run: Run) -> None:
         report = said(run, "model", "hf://org/model")

@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import huggingface_hub
 import pytest
 
 from steelyard.cli.context import network
@@ -62,14 +61,10 @@ def test_a_token_that_the_hub_client_stored(folder: Path, monkeypatch: pytest.Mo
 class TestHub:
     @pytest.fixture(autouse=True)
     def hub(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
-        for name in list(os.environ):
-            if name.lower().endswith("_proxy"):
-                monkeypatch.delenv(name)
         model = model_folder(tmp_path / "model")
         with HubServer({"org/open": model, "org/gated": model}, gated=["org/gated"]) as hub:
             monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
             yield hub
-        huggingface_hub.close_session()
 
     def test_a_repository(self, hub: HubServer, run: Run) -> None:
         outcome = run("audit", "hf://org/open", "-f", "json")

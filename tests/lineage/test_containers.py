@@ -23,7 +23,8 @@ from tests.lineage.laying import Array
 from tests.lineage.memory import random_arrays
 from tests.models import write
 from tests.sources.conftest import network, pauses
-from tests.sources.hub_server import FileServer, HubServer
+from tests.sources.file_server import FileServer
+from tests.sources.hub_server import HubServer
 
 __all__ = ["network", "pauses"]
 

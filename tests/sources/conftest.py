@@ -1,25 +1,15 @@
-"""What the tests of sources share: a network that waits for nothing, and no proxies."""
+"""What the tests of sources share: a network that waits for nothing, a server, a folder."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
+from pathlib import Path
 
-import huggingface_hub
 import pytest
 
 from steelyard.sources.network import Network
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _direct() -> Iterator[None]:
-    """Talk to the loopback address directly, whatever proxies this machine has."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in list(os.environ):
-            if name.lower().endswith("_proxy"):
-                patch.delenv(name)
-        yield
-    huggingface_hub.close_session()
+from tests.sources.file_server import FileServer
+from tests.sources.remote import BIG, SMALL
 
 
 @pytest.fixture
@@ -32,3 +22,20 @@ def pauses() -> list[float]:
 def network(pauses: list[float]) -> Network:
     """A network whose pauses are recorded, not made."""
     return Network(timeout=5.0, sleep=pauses.append)
+
+
+@pytest.fixture
+def server() -> Iterator[FileServer]:
+    with FileServer({"/big.gguf": BIG, "/dir/small.txt": SMALL, "/empty": b""}) as server:
+        yield server
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    folder = tmp_path / "model"
+    (folder / "sub" / "deeper").mkdir(parents=True)
+    (folder / "config.json").write_bytes(b"{}")
+    (folder / "model.safetensors").write_bytes(bytes(range(256)) * 64)
+    (folder / "sub" / "a.txt").write_bytes(b"a")
+    (folder / "sub" / "deeper" / "empty").write_bytes(b"")
+    return folder
