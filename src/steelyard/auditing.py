@@ -100,7 +100,7 @@ class Options:
     roles: Sequence[str] = ()
     """What the reader does with the model (`provider`, `adopter`), as in `actor.role`."""
     lineage: bool = True
-    """Look for the origin of the weights (reads about a megabyte, and on this machine more)."""
+    """Look for the origin of the weights (reads samples: a few megabytes, on this machine more)."""
     registries: Sequence[Registry] | None = None
     """Known bases among which to look; None for those that ship with Steelyard."""
     base: str | Path | Source | None = None

@@ -9,6 +9,7 @@ from steelyard.analyzers.known_models import find
 from steelyard.analyzers.lineage.names import (
     distilled,
     documented,
+    given_name,
     is_package_of,
     mentions,
     offered_as,
@@ -98,6 +99,18 @@ class TestNames:
         json = {"package.json": said}
         assert offered_as(of_documents(json=json), (), other_than=[NAME]) is None
         assert offered_as(of_documents(json=json), (), other_than=["org/Other"]) == "@me/mine"
+
+    def test_a_package_of_python(self) -> None:
+        said = "Name: mine\nSummary: Base-1B for all\n"
+        model = of_documents({"mine-1.dist-info/METADATA": said}, weights="mine/m.safetensors")
+        assert offered_as(model, (), other_than=[NAME]) is None
+        assert offered_as(model, (), other_than=["org/Other"]) == "mine"
+
+    def test_packages_beside_each_other_give_no_name(self) -> None:
+        texts = {f"{name}-1.dist-info/METADATA": f"Name: {name}\n" for name in ("a", "mine")}
+        model = of_documents(texts, weights="mine/m.safetensors")
+        assert given_name(model) is None
+        assert offered_as(model, (), other_than=[NAME]) is None
 
     @pytest.mark.parametrize(
         ("text", "expected"),

@@ -12,6 +12,7 @@ from typing import Any
 from steelyard.checkpoints.model import Model
 from steelyard.facts import Basis, Evidence, Fact, FactBook, Interval, Value
 from steelyard.knowledge import load
+from steelyard.sources.hub.spec import HubSpec
 
 _LOOKED_UP = frozenset(
     {"release.date", "training.tokens", "training.compute", "data.public", "code.public"}
@@ -152,8 +153,7 @@ def analyze(model: Model) -> Iterable[Fact]:
     """
     if model.source.kind != "hub":
         return
-    repository = model.source.spec.removeprefix("hf://").partition("@")[0]
-    known = find("/".join(repository.split("/")[:2]))
+    known = find(HubSpec.parse(model.source.spec).repo)
     if known is not None:
         yield from (fact for fact in facts_of(known) if fact.name in _LOOKED_UP)
 

@@ -92,7 +92,8 @@ def _indexed(
     if not isinstance(weight_map, dict):
         return []
     folder = PurePosixPath(path).parent
-    named = {str(folder / name) for name in weight_map.values() if isinstance(name, str)}
+    files = {name for name in weight_map.values() if isinstance(name, str)}
+    named = {str(folder / name) for name in files}
     parts = {name: alone[name] for name in sorted(named & alone.keys())}
     if not parts:
         return []

@@ -46,7 +46,6 @@ def read_rows(
     count: int,
     *,
     members: Mapping[str, ZipMember] | None = None,
-    limit_bytes: int = ROWS_BYTES,
 ) -> NDArray[np.float32]:
     """Read rows `first` to `first + count` (clipped) of a tensor as float32.
 
@@ -56,13 +55,12 @@ def read_rows(
         first: First row.
         count: How many rows.
         members: The archive's members by name, if they are known already.
-        limit_bytes: Most memory that the numbers may take.
 
     Returns:
         rows x numbers, an array of its own.
 
     Raises:
-        LimitExceeded: If the numbers would take more than `limit_bytes`.
+        LimitExceeded: If the numbers would take more than `ROWS_BYTES`.
         Unsupported: If the elements are packed in a way that is not decoded.
         CheckpointError: If what is stored does not fit the tensor.
         SourceError: If the bytes cannot be fetched.
@@ -70,11 +68,10 @@ def read_rows(
     rows, width = shape_of_rows(tensor)
     first, count = _clipped(first, count, rows)
     if not tensor.quantized or tensor.offset is None or tensor.nbytes % max(rows, 1):
-        stored = read_stored(reader, tensor, first, count, members=members, limit_bytes=limit_bytes)
-        return as_floats(stored)
+        return as_floats(read_stored(reader, tensor, first, count, members=members))
     if count == 0 or width == 0:
         return np.empty((count, width), np.float32)
-    _check_room(tensor, count, width, limit_bytes)
+    _check_room(tensor, count, width)
     size = tensor.nbytes // rows
     blocks = reader.read(tensor.offset + first * size, count * size)
     stored = np.frombuffer(blocks, np.uint8)
@@ -88,7 +85,6 @@ def read_stored(
     count: int,
     *,
     members: Mapping[str, ZipMember] | None = None,
-    limit_bytes: int = ROWS_BYTES,
 ) -> NDArray[Any]:
     """Read rows as `read_rows` does, in the type that `data.array` gives: codes stay whole."""
     rows, width = shape_of_rows(tensor)
@@ -96,11 +92,13 @@ def read_stored(
     _check(tensor)
     if count == 0 or width == 0:
         return np.empty((count, width), np.float32)
-    _check_room(tensor, count, width, limit_bytes)
-    part = _part(tensor, first, count, width)
-    if part is not None:
-        return array(reader, part, 2 * limit_bytes, members=members).reshape(count, width)
-    whole = array(reader, tensor, limit_bytes, members=members).reshape(rows, width)
+    _check_room(tensor, count, width)
+    size = _row_bytes(tensor)
+    if size is not None and tensor.offset is not None:
+        start = tensor.offset + first * size
+        part = replace(tensor, shape=(count, width), offset=start, nbytes=count * size)
+        return array(reader, part, 2 * ROWS_BYTES)
+    whole = array(reader, tensor, ROWS_BYTES, members=members).reshape(rows, width)
     return whole[first : first + count]
 
 
@@ -111,7 +109,6 @@ def read_columns(
     count: int,
     *,
     members: Mapping[str, ZipMember] | None = None,
-    limit_bytes: int = ROWS_BYTES,
 ) -> NDArray[Any]:
     """Read columns `first` to `first + count` (clipped), in the type that `data.array` gives.
 
@@ -127,47 +124,38 @@ def read_columns(
     if rows == 0 or count == 0:
         return np.empty((rows, count), np.float32)
     if not has_columns(tensor) or tensor.offset is None or count * _FEW > width:
-        whole = read_stored(reader, tensor, 0, rows, members=members, limit_bytes=limit_bytes)
+        whole = read_stored(reader, tensor, 0, rows, members=members)
         return np.ascontiguousarray(whole[:, first : first + count])
-    _check_room(tensor, rows, count, limit_bytes)
+    _check_room(tensor, rows, count)
     item = DTYPE_BITS[tensor.dtype] // 8
     start, step, size = tensor.offset + first * item, width * item, count * item
     held = b"".join([reader.read(start + row * step, size) for row in range(rows)])
     part = replace(tensor, shape=(rows, count), offset=0, nbytes=len(held))
-    return array(BytesReader(tensor.file, held), part, 2 * limit_bytes)
+    return array(BytesReader(tensor.file, held), part, 2 * ROWS_BYTES)
 
 
 def has_columns(tensor: Tensor) -> bool:
     """Tell whether few columns can be read without the rest."""
-    rows, width = shape_of_rows(tensor)
-    lies = tensor.encoding == PLAIN and DTYPE_BITS[tensor.dtype] >= 8 and rows <= _MOST_PIECES
-    return lies and _part(tensor, 0, 1, width) is not None
+    lies = _row_bytes(tensor) is not None and DTYPE_BITS[tensor.dtype] >= 8
+    return lies and shape_of_rows(tensor)[0] <= _MOST_PIECES
 
 
 def bytes_of_rows(tensor: Tensor, count: int) -> int:
     """Return how many bytes must be fetched for `count` rows."""
-    rows, width = shape_of_rows(tensor)
+    rows = shape_of_rows(tensor)[0]
     if rows == 0:
         return 0
-    if tensor.quantized or _part(tensor, 0, 1, width) is not None:
+    if tensor.quantized or _row_bytes(tensor) is not None:
         return tensor.nbytes // rows * min(count, rows)
     return tensor.nbytes
 
 
-def _part(tensor: Tensor, first: int, count: int, width: int) -> Tensor | None:
-    """Describe rows of a tensor as a tensor of their own; None where they are not one piece."""
+def _row_bytes(tensor: Tensor) -> int | None:
+    """Return the bytes of a row; None where rows do not lie one after another, whole."""
+    rows, width = shape_of_rows(tensor)
     bits = DTYPE_BITS[tensor.dtype] * width
-    plain = tensor.encoding == PLAIN and tensor.strides is None and tensor.offset is not None
-    if not plain or bits % 8 or tensor.offset is None or tensor.nbytes * 8 != bits * _rows(tensor):
-        return None
-    size = bits // 8
-    return replace(
-        tensor, shape=(count, width), offset=tensor.offset + first * size, nbytes=count * size
-    )
-
-
-def _rows(tensor: Tensor) -> int:
-    return shape_of_rows(tensor)[0]
+    lies = tensor.encoding == PLAIN and tensor.strides is None and tensor.offset is not None
+    return bits // 8 if lies and bits % 8 == 0 and tensor.nbytes * 8 == bits * rows else None
 
 
 def _clipped(first: int, count: int, size: int) -> tuple[int, int]:
@@ -175,11 +163,11 @@ def _clipped(first: int, count: int, size: int) -> tuple[int, int]:
     return first, min(max(count, 0), size - first)
 
 
-def _check_room(tensor: Tensor, rows: int, columns: int, limit_bytes: int) -> None:
-    if rows * columns * 4 > limit_bytes:
+def _check_room(tensor: Tensor, rows: int, columns: int) -> None:
+    if rows * columns * 4 > ROWS_BYTES:
         raise LimitExceeded(
             f"{rows} rows of tensor {shown(tensor.name)} would take {rows * columns * 4} bytes",
-            why=f"the limit is {limit_bytes}",
+            why=f"the limit is {ROWS_BYTES}",
             fix="read fewer rows at a time",
             file=tensor.file,
             offset=tensor.offset,

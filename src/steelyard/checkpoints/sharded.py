@@ -102,13 +102,18 @@ def _weight_map(index: JsonValue, place: str) -> dict[str, str]:
     if not isinstance(weight_map, dict):
         raise _wrong("the shard index has no `weight_map`", place)
     folder = PurePosixPath(place).parent
+    known: dict[str, str] = {}
     paths: dict[str, str] = {}
     for tensor, file in weight_map.items():
         if not isinstance(file, str):
             raise _wrong(f"the shard index names no file for tensor {shown(tensor)}", place)
-        if file in ("", ".", "..") or any(sign in file for sign in "/\\\0:"):
-            raise _wrong(f"the shard index names {shown(file)}, which is not in its folder", place)
-        paths[tensor] = str(folder / file)
+        if file not in known:
+            if file in ("", ".", "..") or any(sign in file for sign in "/\\\0:"):
+                raise _wrong(
+                    f"the shard index names {shown(file)}, which is not in its folder", place
+                )
+            known[file] = str(folder / file)
+        paths[tensor] = known[file]
     return paths
 
 

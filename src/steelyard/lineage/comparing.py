@@ -14,7 +14,7 @@ from steelyard.lineage.adapters import compare_adapter, find_adapter, refuse_ada
 from steelyard.lineage.aligning.alignment import Alignment
 from steelyard.lineage.aligning.alignment import sample as take_sample
 from steelyard.lineage.aligning.moved import Aligned, align
-from steelyard.lineage.aligning.pairs import Pair, Sample
+from steelyard.lineage.aligning.pairs import Pair, Sample, relative
 from steelyard.lineage.aligning.vocabularies import TokenMap, match_tokens, vocabulary_edits
 from steelyard.lineage.edits.abliteration import judge_with_base
 from steelyard.lineage.edits.changes import accounted
@@ -22,6 +22,7 @@ from steelyard.lineage.edits.deciding import explain, settled
 from steelyard.lineage.edits.directions import judge_beside
 from steelyard.lineage.edits.disguise import disguise_edit, equal_norms, rebased, rescaled, without
 from steelyard.lineage.edits.encoding import judge_encoding, unaligned
+from steelyard.lineage.edits.grids import Grids
 from steelyard.lineage.edits.heads import keeps_products
 from steelyard.lineage.edits.merge import Parent
 from steelyard.lineage.edits.structure import depth_edits, width_edits
@@ -30,10 +31,9 @@ from steelyard.lineage.reading.remembering import Remembering
 from steelyard.lineage.reading.weights import StoredWeights, open_weights
 from steelyard.lineage.relating import scrambled
 from steelyard.lineage.relating.anonymous import place_both
-from steelyard.lineage.relating.attesting import attested, confirmed
 from steelyard.lineage.relating.fixed_points import corrected
 from steelyard.lineage.relating.measured import ROWS
-from steelyard.lineage.relating.relatedness import relate_weights
+from steelyard.lineage.relating.relatedness import confirmed, relate_weights
 from steelyard.lineage.relation import Change, Comparison, Edit, EditKind, Related, Relatedness
 
 BUDGET = 64_000_000
@@ -42,6 +42,8 @@ _WIDE_ROW = 8192
 """Bytes of a row of the embedding above which fewer are read at first."""
 _FEWER = 12
 """Rows that decide unless the models are far apart; then more are read."""
+_HIDING = 0.25
+"""Square of a relative change, in units of one hidden dimension, from which it may hide one."""
 _NOT_ASKED = "what was done was not asked for"
 _FEW_ROWS = 8_000_000
 """Bytes to read for the encoding alone."""
@@ -104,32 +106,43 @@ def compare_weights(
 ) -> Comparison:
     """Compare models that are open; see `compare`."""
     base, child = Remembering(base), Remembering(child)
-    left = _Left(child, base, budget)
     if not edits:
-        related = relate_weights(child, base, layers=False, rows=_first_rows(child, base))
-        if related.verdict is Related.RELATED:
-            related = confirmed(related, child, base)
-        if related.verdict is Related.RELATED:
-            found = replace(_plain(related, child, base), notes=(_NOT_ASKED,))
-            return _told(found, child, base)
+        return replace(_verdict(child, base, budget), notes=(_NOT_ASKED,))
+    left = _Left(child, base, budget)
+    found, child, base, tokens = _related(child, base, left)
+    if found.related.verdict in (Related.RELATED, Related.SHARES_COMPONENT) and found.related.exact:
+        others = {name: Remembering(model) for name, model in (candidates or {}).items()}
+        found = _explained(found, child, base, tokens, others, left)
+    return _told(found, child, base)
+
+
+def _verdict(child: Weights, base: Weights, budget: int) -> Comparison:
+    """Look at a few rows first, and at more only where those do not decide."""
+    related = relate_weights(child, base, layers=False, rows=_first_rows(child, base))
+    if related.verdict is Related.RELATED:
+        related = confirmed(related, child, base)
+    if related.verdict is Related.RELATED:
+        return _told(_plain(related, child, base), child, base)
+    found, child, base, _ = _related(child, base, _Left(child, base, budget))
+    # The second look is paid for.
+    log10_p = corrected(found.related.log10_p, 2)
+    found = replace(found, related=replace(found.related, log10_p=log10_p))
+    return _told(found, child, base)
+
+
+def _related(
+    child: Weights, base: Weights, left: _Left
+) -> tuple[Comparison, Weights, Weights, TokenMap | None]:
+    """Tell how two models are related; return them with names for what had none."""
     placed, base = place_both(child, base)
     child = Remembering(placed)
     tokens = match_tokens(child, base, budget=left.part(4))
     related = relate_weights(child, base, tokens=tokens, placements=placed.placements)
-    if not edits:
-        # This is the second look.
-        related = replace(related, log10_p=corrected(related.log10_p, 2))
     found = _plain(related, child, base)
-    if not edits:
-        found = replace(found, notes=(_NOT_ASKED,))
     if related.verdict is Related.NOT_FOUND:
         hidden = scrambled.judge(child, base, tokens, budget=left.part(1))
-        if hidden is not None:
-            found = _behind(hidden, found, child, base)
-    elif edits and related.verdict is not Related.CANNOT_TELL:
-        others = {name: Remembering(model) for name, model in (candidates or {}).items()}
-        found = _explained(found, child, base, tokens, others, left)
-    return _told(found, child, base)
+        found = found if hidden is None else _behind(hidden, found, child, base)
+    return found, child, base, tokens
 
 
 def _first_rows(child: Weights, base: Weights) -> int:
@@ -203,8 +216,6 @@ def _explained(
     left: _Left,
 ) -> Comparison:
     aligned = align(child, base, found.related, tokens, budget=left.part(2))
-    related = attested(found.related, child, base, aligned.alignment.layers)
-    found = replace(found, related=related)
     edits: list[Edit] = list(_structure(aligned, child, base, tokens))
     taken = take_sample(child, base, aligned.alignment, budget=left.part(2))
     if "hidden_rotation" in aligned.means:
@@ -215,13 +226,15 @@ def _explained(
     means = [*aligned.means, *_means(taken, child, base, aligned, left)]
     plain = without(taken, means)
     edits += disguise_edit(means)
+    grids = Grids()
+    encoding = judge_encoding(plain, child.format, base.format, grids=grids)
     if _has_layers(aligned, child):
         parents = _parents(candidates, plain, child, aligned, left.budget // 2)
-        edits += _numbers(plain, parents, child, base, left)
+        edits += _numbers(plain, parents, child, base, left, grids)
     return replace(
         found,
-        related=_with_changes(related, taken, base),
-        encoding=judge_encoding(plain, child.format, base.format),
+        related=_with_changes(found.related, taken, base),
+        encoding=encoding,
         edits=settled(edits),
         changes=tuple(_changes(plain, child)),
     )
@@ -256,7 +269,12 @@ def _means(
 
 
 def _numbers(
-    plain: Sample, parents: Sequence[Parent], child: Weights, base: Weights, left: _Left
+    plain: Sample,
+    parents: Sequence[Parent],
+    child: Weights,
+    base: Weights,
+    left: _Left,
+    grids: Grids,
 ) -> Iterator[Edit]:
     """Tell what was done to the numbers: removed directions first, then all that is left."""
     removed = judge_with_base(plain, budget=left.part(1))
@@ -265,12 +283,22 @@ def _numbers(
         yield removed.edit
         rest = accounted(plain, equal_norms(removed.rest(plain)))
         parents = [parent.outside(plain, rest) for parent in parents]
-    edits = explain(rest, parents=parents, base=base.name, budget=left.part(1))
-    if removed is None and any(edit.kind is EditKind.FINETUNE for edit in edits):
+    edits = explain(rest, parents=parents, base=base.name, budget=left.part(1), grids=grids)
+    if removed is None and _may_hide(edits, child):
         missing = judge_beside(child, base, budget=left.part(1))
         if missing is not None:
             yield missing
     yield from edits
+
+
+def _may_hide(edits: Iterable[Edit], child: Weights) -> bool:
+    """Tell whether training moved the weights so far that it may hide a removal.
+
+    A direction is one part in `hidden` of what a matrix writes: what is far smaller hides none.
+    """
+    hidden = child.sizes.hidden or 0
+    moved = (edit.details.get("change") for edit in edits if edit.kind is EditKind.FINETUNE)
+    return any(isinstance(each, float) and each**2 * hidden > _HIDING for each in moved)
 
 
 def _parents(
@@ -312,16 +340,15 @@ def _changes(taken: Sample, child: Weights) -> Iterable[Change]:
 
 def _with_changes(related: Relatedness, taken: Sample, base: Weights) -> Relatedness:
     """Give each component the change of its sampled weights."""
-    sums: dict[str, list[Pair]] = {}
+    parts: dict[str | None, list[Pair]] = {}
     for pair in taken.pairs:
         if pair.part == "weight" and pair.child.ndim == 2:
-            name = _component(pair, base)
-            sums.setdefault(name, []).append(pair)
-    changes = {name: _joint(pairs) for name, pairs in sums.items()}
+            parts.setdefault(_component(pair, base), []).append(pair)
+    changes = {name: relative(pairs) for name, pairs in parts.items()}
     return replace(
         related,
         components=tuple(
-            replace(part, change=changes.get(part.base or "")) for part in related.components
+            replace(part, change=changes.get(part.base)) for part in related.components
         ),
     )
 
@@ -330,10 +357,3 @@ def _component(pair: Pair, base: Weights) -> str:
     if pair.base_layer is not None:
         return base.layers[pair.base_layer]
     return {"output_head": "head"}.get(pair.role, pair.role)
-
-
-def _joint(pairs: Sequence[Pair]) -> float | None:
-    moved = sum(float((pair.delta.astype("f8") ** 2).sum()) for pair in pairs)
-    size = sum(float((pair.base.astype("f8") ** 2).sum()) for pair in pairs)
-    result = (moved / size) ** 0.5 if size > 0 else float("nan")
-    return result if isfinite(result) else None

@@ -84,6 +84,21 @@ class Matrix(Protocol):
         """Bytes that `whole` reads."""
 
 
+def is_packed(matrix: Matrix) -> bool:
+    """Tell whether a scheme packs the elements."""
+    return matrix.scheme.lower() not in ("plain", "")
+
+
+def encoding_of(matrix: Matrix) -> str:
+    """Return the scheme that packs the elements, or their type."""
+    return matrix.scheme if is_packed(matrix) else matrix.dtype
+
+
+def cost_of_rows(matrix: Matrix, rows: int) -> int:
+    """Return the bytes that reading so many rows takes; of fewer there may be, all."""
+    return matrix.nbytes * min(rows, matrix.shape[0]) // max(matrix.shape[0], 1)
+
+
 class Weights(Protocol):
     """A model as lineage reads it."""
 

@@ -10,11 +10,31 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from threading import Lock
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
 """The hub that `hf://` means when nothing else is said."""
+
+
+def _certificates() -> Callable[[], SSLContext]:
+    """Return what loads the certificates that are trusted, when first asked and then never again.
+
+    It takes longer than to ask a server for the headers of a model.
+    """
+
+    @cache
+    def load() -> SSLContext:
+        from httpx import create_ssl_context
+
+        return create_ssl_context()
+
+    return load
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +57,10 @@ class Network:
     """Wait so many seconds."""
     clock: Callable[[], float] = time.monotonic
     """Seconds on a clock that never goes back."""
+    certificates: Callable[[], SSLContext] = field(
+        default_factory=_certificates, repr=False, compare=False
+    )
+    """Who is trusted to say which server is which; all sources of one network share it."""
 
 
 class Tally:

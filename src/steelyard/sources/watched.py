@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from steelyard.progress import Progress
@@ -36,7 +36,7 @@ class Watched(Source):
 
     def open(self, path: str) -> ByteReader:
         """Open a listed file; see `Source.open`."""
-        return _Watched(self._source.open(path), self._progress)
+        return WatchedReader(self._source.open(path), self._progress.advance)
 
     def local_path(self, path: str) -> Path | None:
         """Name the file on this machine's disk, if it lies there."""
@@ -47,22 +47,25 @@ class Watched(Source):
         self._source.close()
 
 
-class _Watched(ByteReader):
-    """Tell of each read once it is done."""
+class WatchedReader(ByteReader):
+    """Another reader; `told` is given the bytes of each read once it is done."""
 
-    def __init__(self, reader: ByteReader, progress: Progress) -> None:
-        self._reader, self._progress = reader, progress
+    def __init__(self, reader: ByteReader, told: Callable[[int], object]) -> None:
+        self._reader, self._told = reader, told
         self.name, self.size = reader.name, reader.size
 
     def read(self, offset: int, length: int) -> bytes:
+        """Return `length` bytes from `offset`; see `ByteReader`."""
         data = self._reader.read(offset, length)
-        self._progress.advance(length)
+        self._told(length)
         return data
 
     def view(self, offset: int, length: int) -> memoryview:
+        """Return the same bytes without a copy where the other reader can."""
         data = self._reader.view(offset, length)
-        self._progress.advance(length)
+        self._told(length)
         return data
 
     def close(self) -> None:
+        """Release the file."""
         self._reader.close()

@@ -125,6 +125,7 @@ class Web:
             self._client = httpx.Client(
                 follow_redirects=False,
                 timeout=network.timeout,
+                verify=network.certificates(),
                 headers={"User-Agent": "steelyard", "Accept-Encoding": "identity"},
             )
         except (ImportError, ValueError, httpx.InvalidURL, OSError) as error:

@@ -1,6 +1,6 @@
 """Where the weights come from, beside where documents say that they do.
 
-A sketch of the model (about a megabyte is read) is looked up among known bases; where the user
+A sketch of the model (some megabytes are read) is looked up among known bases; where the user
 names a base, the two are compared in full. What is found is measured, with the chance that
 independent models agree as much. Nothing found is no finding: a model that was distilled has
 nothing of its teacher in its weights.
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from steelyard.lineage.known.registry import Registry
 
 LOCAL_BUDGET: Final = 8_000_000
-"""Bytes of whole matrices that an audit reads of a model on this machine: half a second."""
+"""Bytes of whole matrices that an audit reads of a model on this machine: half a second.
+
+Over a network it reads none, unless told so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,24 +74,20 @@ def analyze(model: Model, book: FactBook, wanted: Wanted) -> Told:
             notices.append(f"{what} cannot be told: {error}")
 
     base, budget = wanted.base, wanted.budget
+    local = model.source.local_path(model.main.files[0]) is not None
     with open_weights(model) as weights:
         if base is not None:
             take("the change", lambda: compared(model, base, book, weights, budget))
         told = any(fact.name == "lineage.base" for fact in facts)
         if wanted.registries:
-            take("lineage", lambda: known(model, book, weights, wanted.registries, told=told))
-        most = _budget(model, budget)
+            take(
+                "lineage",
+                lambda: known(model, book, weights, wanted.registries, local=local, told=told),
+            )
+        most = (LOCAL_BUDGET if local else 0) if budget is None else budget
         if most and weights.layers and book.value("model.design") != "encoder":
             take("whether a direction was removed", lambda: _directions(model, weights, most))
     return Told(tuple(facts), tuple(notices))
-
-
-def _budget(model: Model, wanted: int | None) -> int:
-    """Return how many bytes of whole matrices to read: none over a network unless told so."""
-    if wanted is not None:
-        return wanted
-    local = model.source.local_path(model.main.files[0]) if model.main else None
-    return LOCAL_BUDGET if local is not None else 0
 
 
 def _directions(model: Model, weights: StoredWeights, budget: int) -> Iterator[Fact]:

@@ -47,7 +47,7 @@ def compared(
         base: What the user takes for its base.
         book: What is known of the model.
         weights: The model's weights.
-        budget: Most bytes to read of both; None for the comparison's own.
+        budget: Most bytes to read of both; None or 0 for the comparison's own.
 
     Raises:
         SourceError: If bytes cannot be fetched.

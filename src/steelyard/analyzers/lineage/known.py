@@ -38,6 +38,7 @@ def known(
     weights: StoredWeights,
     registries: Sequence[Registry],
     *,
+    local: bool,
     told: bool,
 ) -> Iterator[Fact]:
     """Yield what registries tell of a model.
@@ -47,6 +48,7 @@ def known(
         book: What is known of it already.
         weights: Its weights.
         registries: Where to look.
+        local: The weights lie on this machine.
         told: The base is known already, so that only the rest is wanted.
 
     Raises:
@@ -55,7 +57,6 @@ def known(
     """
     from steelyard.lineage.relating.sketches import sketch_of
 
-    local = model.source.local_path(model.main.files[0]) if model.main else None
     sketch = sketch_of(weights) if local else sketch_of(weights, budget=_REMOTE_BUDGET)
     identity = book.value("model.identity")
     digest = identity if isinstance(identity, str) else None
@@ -124,7 +125,8 @@ class _Among:
     def _fact(
         self, name: str, value: bool | float | str | frozenset[str], entry: Entry, note: str = ""
     ) -> Fact:
-        where = Evidence(field=f"registry entry {entry.title}", digest=entry.identity)
+        field = f"registry entry {entry.title}"
+        where = Evidence(field=field, digest=entry.identity, quote=entry.note)
         return Fact(name, value, Basis.MEASURED, (self._file, where), note)
 
     def _from(self, base: Relative, *, license_too: bool) -> Iterator[Fact]:
@@ -153,7 +155,6 @@ class _Among:
 
     def _changed(self, entry: Entry, change: float) -> Iterator[Fact]:
         note = "over the rows of the sketch" if change else "in the rows of the sketch, to 8 bits"
-        note = f"{note}; {entry.note}" if entry.note else note
         yield self._fact("lineage.change", change, entry, note)
         if not change:
             return

@@ -12,9 +12,12 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from steelyard.analyzers import known_models
+from steelyard.analyzers.card.document import anchor
+from steelyard.analyzers.licenses.claims import distribution
 from steelyard.analyzers.quoting import clean
 from steelyard.checkpoints.model import Model
 from steelyard.facts import FactBook
+from steelyard.sources.hub.spec import HubSpec
 
 _SHORTEST: Final = 4
 """Letters and digits below which a name is too common a word to be looked for in a text."""
@@ -88,20 +91,12 @@ def given_name(model: Model) -> str | None:
     """
     spec = model.source.spec
     if model.source.kind == "hub":
-        return "/".join(spec.removeprefix("hf://").partition("@")[0].split("/")[:2])
+        return HubSpec.parse(spec).repo
     cached = _CACHED.search(spec) if model.source.kind == "hf-cache" else None
     if cached is not None:
         return cached[1].replace("--", "/")
-    for text in _packages(model):
-        found = _PACKAGE_NAME.search(text)
-        if found is not None:
-            return clean(found[1])
-    for path, value in sorted(model.json.items()):
-        if PurePosixPath(path).name == "package.json" and isinstance(value, dict):
-            name = value.get("name")
-            if isinstance(name, str) and clean(name):
-                return clean(name)
-    return None
+    names = (clean(name) for name, _ in _packages(model) if name is not None)
+    return next(filter(None, names), None)
 
 
 def offered_as(model: Model, declared: Iterable[str], *, other_than: Sequence[str]) -> str | None:
@@ -118,21 +113,23 @@ def offered_as(model: Model, declared: Iterable[str], *, other_than: Sequence[st
     given = given_name(model)
     if given is None or any(is_package_of(given, name) for name in other_than):
         return None
-    texts = [given, *(declared if model.source.kind in _REPOSITORIES else _packages(model))]
+    said = [text for _, texts in _packages(model) for text in texts]
+    texts = [given, *(declared if model.source.kind in _REPOSITORIES else said)]
     return None if any(mentions(text, name) for text in texts for name in other_than) else given
 
 
-def _packages(model: Model) -> list[str]:
-    """Return what packages say of themselves."""
-    said = [
-        text
-        for path, text in sorted(model.texts.items())
-        if PurePosixPath(path).name in ("METADATA", "PKG-INFO")
-    ]
-    for path, value in sorted(model.json.items()):
-        if PurePosixPath(path).name == "package.json" and isinstance(value, dict):
-            said += [text for text in value.values() if isinstance(text, str)]
-    return said
+def _packages(model: Model) -> Iterator[tuple[str | None, Sequence[str]]]:
+    """Yield of each package that the weights belong to (Python, npm) its name and its texts."""
+    folder = distribution(model)
+    if folder is not None:
+        text = model.texts[f"{folder}/METADATA"]
+        found = _PACKAGE_NAME.search(text)
+        yield (found[1] if found else None), (text,)
+    path = model.beside(str(anchor(model)), "package.json")
+    said = model.json.get(path) if path is not None else None
+    if isinstance(said, dict):
+        texts = {key: text for key, text in said.items() if isinstance(text, str)}
+        yield texts.get("name"), tuple(texts.values())
 
 
 def documented(name: str, model: Model, book: FactBook) -> bool:

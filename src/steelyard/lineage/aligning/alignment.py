@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from steelyard.lineage.aligning.pairs import Pair, Sample
 from steelyard.lineage.matrix import Floats, Matrix, Weights
+from steelyard.lineage.roles import BY_TOKEN, FROM_NEURONS, INTO_NEURONS, NORM_BEFORE, WRITING
 
 Indices = NDArray[np.intp]
 Block = tuple[int, int | None]
@@ -27,22 +28,8 @@ _FEWEST_LAYERS: Final = 8
 _TOKEN_ROWS: Final = 256
 FIRST_TOKEN: Final = 300
 """Far enough from special tokens in every tokenizer (lineage by fixed points uses the same)."""
-_BY_NEURON: Final = frozenset({"mlp.up", "mlp.gate", "experts.up", "experts.gate"})
-_TO_NEURON: Final = frozenset({"mlp.down", "experts.down"})
-_BY_TOKEN: Final = frozenset({"embedding", "output_head"})
-_WRITING: Final = frozenset({"attention.o", "mlp.down", "experts.down"})
-"""Whose outputs are hidden dimensions; the inputs of all others are."""
-_INTO_HIDDEN: Final = _WRITING | {"head.transform"}
-"""The same, and what turns hidden dimensions into hidden dimensions."""
-_READ_BY_NORM: Final[Mapping[str, str]] = {
-    "attention.q": "norm.attention",
-    "attention.k": "norm.attention",
-    "attention.v": "norm.attention",
-    "mlp.up": "norm.mlp",
-    "mlp.gate": "norm.mlp",
-    "output_head": "norm.final",
-}
-"""Matrices that read the residual stream, and the norm before them."""
+_INTO_HIDDEN: Final = (*WRITING, "head.transform")
+"""What writes hidden dimensions; the inputs of all but `WRITING` are hidden dimensions, too."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -152,7 +139,7 @@ def _pair(place: _Place, rows: int, alignment: Alignment, base: Weights) -> Pair
     ours, theirs = _rows(child, other, rows, alignment)
     if not len(ours):
         return None
-    numbers = child.rows(int(ours[0]), int(ours[-1] - ours[0]) + 1)[ours - ours[0]]
+    numbers = gathered(child, ours)
     beside = gathered(other, theirs)
     if alignment.folded:
         beside = beside * _gain(base, child.role, place.base_layer, beside.shape[1])
@@ -167,12 +154,12 @@ def _pair(place: _Place, rows: int, alignment: Alignment, base: Weights) -> Pair
 
 def _rows(child: Matrix, base: Matrix, count: int, alignment: Alignment) -> tuple[Indices, Indices]:
     """Return which rows of both to read."""
-    if child.role in _BY_TOKEN:
+    if child.role in BY_TOKEN:
         return _token_rows(child, base, count, alignment)
     ours = np.arange(min(count, child.shape[0]), dtype=np.intp)
     theirs = ours
     neurons = _neurons(child, alignment)
-    if child.role in _BY_NEURON and neurons is not None:
+    if child.role in INTO_NEURONS and neurons is not None:
         neurons = neurons[: len(ours)]
         kept = neurons >= 0
         ours, theirs = ours[: len(neurons)][kept], neurons[kept]
@@ -208,6 +195,8 @@ def gathered(matrix: Matrix, rows: Indices) -> Floats:
     """Read rows in any order, with one ranged read for each run of rows that lie together."""
     if not len(rows):
         return np.empty((0, *matrix.shape[1:]), np.float32)
+    if np.all(np.diff(rows) == 1):
+        return matrix.rows(int(rows[0]), len(rows))
     order = np.argsort(rows, kind="stable")
     pieces = [matrix.rows(first, count) for first, count in _runs(rows[order])]
     together = np.concatenate(pieces) if len(pieces) > 1 else pieces[0]
@@ -226,19 +215,19 @@ def _runs(rows: Indices, gap: int = 8) -> Iterable[tuple[int, int]]:
 def _columns(beside: Floats, child: Matrix, alignment: Alignment) -> Floats:
     """Bring the base's columns into the child's order."""
     neurons = _neurons(child, alignment)
-    if child.role in _TO_NEURON and neurons is not None:
+    if child.role in FROM_NEURONS and neurons is not None:
         if len(neurons) == child.shape[1] and np.all(neurons >= 0):
             return beside[:, neurons]
         return beside if len(neurons) == beside.shape[1] == child.shape[1] else beside[:, :0]
     hidden = alignment.hidden
-    if hidden is not None and child.role not in _WRITING and beside.shape[1] == len(hidden):
+    if hidden is not None and child.role not in WRITING and beside.shape[1] == len(hidden):
         return beside[:, hidden]
     return beside
 
 
 def _gain(base: Weights, role: str, layer: int | None, width: int) -> Floats:
     """Return the norm that is folded into a matrix, ones where there is none."""
-    norm = _READ_BY_NORM.get(role)
+    norm = NORM_BEFORE.get(role)
     found = base.matrix(norm, None if role == "output_head" else layer) if norm else None
     gain = found.whole() if found is not None else None
     return gain if gain is not None and gain.shape == (width,) else np.ones(width, np.float32)
@@ -251,7 +240,7 @@ def _vectors(place: _Place, alignment: Alignment) -> Pair | None:
     if alignment.hidden is not None and by_hidden and theirs.shape == alignment.hidden.shape:
         theirs = theirs[alignment.hidden]
     neurons = _neurons(child, alignment)
-    if child.role in _BY_NEURON and neurons is not None and len(neurons) == len(ours):
+    if child.role in INTO_NEURONS and neurons is not None and len(neurons) == len(ours):
         theirs = theirs[neurons] if np.all(neurons >= 0) else theirs
     if ours.shape != theirs.shape or ours.ndim != 1:
         return None

@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 
 from steelyard.lineage.aligning.alignment import Indices
+from steelyard.lineage.floats import finite
 from steelyard.lineage.matrix import Floats, Matrix
 
 ALIKE: Final = 0.8
@@ -17,7 +18,7 @@ _PIECE: Final = 8192
 
 def unit(rows: Floats) -> Floats:
     """Return rows of length one; rows of zeros stay zeros, and what is no number counts as zero."""
-    clean = np.nan_to_num(rows, nan=0.0, posinf=0.0, neginf=0.0).astype(np.float32, copy=False)
+    clean = finite(rows).astype(np.float32, copy=False)
     largest = np.abs(clean).max(axis=1, keepdims=True, initial=0)
     scaled: Floats = np.zeros_like(clean)
     np.divide(clean, largest, out=scaled, where=largest > 0)
@@ -72,7 +73,7 @@ def find_columns(ours: Floats, theirs: Floats) -> Indices:
 
 
 def _centered(rows: Floats) -> Floats:
-    clean = np.nan_to_num(rows, nan=0.0, posinf=0.0, neginf=0.0)
+    clean = finite(rows)
     result: Floats = clean - clean.mean(axis=1, keepdims=True)
     return result
 

@@ -18,6 +18,7 @@ from steelyard.lineage.aligning.norms import folded
 from steelyard.lineage.aligning.vocabularies import TokenMap
 from steelyard.lineage.matrix import Floats, Matrix, Weights
 from steelyard.lineage.relation import Relatedness
+from steelyard.lineage.roles import UP
 
 _ROWS: Final = 64
 _FEWEST_ROWS: Final = 4
@@ -29,7 +30,6 @@ _MOST_TOKENS: Final = 512
 _NEARLY_ALL: Final = 0.95
 _UNKNOWN: Final[Indices] = np.zeros(0, np.intp)
 """For a layer whose neurons lie elsewhere, and nobody knows where."""
-_UP: Final = ("mlp.up", "experts.up")
 _BY_INDEX: Final = ("attention.v", "attention.o", "attention.q")
 
 
@@ -211,7 +211,7 @@ def _blocks(
     """Yield what neurons read from, of each block, beside that of the base's block."""
     for ours in child.matrices():
         mapped = None if ours.layer is None else layers[ours.layer]
-        if ours.layer is None or mapped is None or ours.role not in _UP or ours.part != "weight":
+        if ours.layer is None or mapped is None or ours.role not in UP or ours.part != "weight":
             continue
         theirs = base.matrix(ours.role, mapped, expert=ours.expert)
         if theirs is not None and len(ours.shape) == len(theirs.shape) == 2:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import isfinite
 from typing import Final
 
 import numpy as np
@@ -18,9 +19,8 @@ from steelyard.lineage.aligning.pairs import Pair, Sample
 from steelyard.lineage.edits.projections import Look, cosine_log10_p, look
 from steelyard.lineage.matrix import Floats
 from steelyard.lineage.relation import Detail, Edit, EditKind
+from steelyard.lineage.roles import BY_TOKEN, WRITING
 
-_WRITING: Final = ("attention.o", "mlp.down", "experts.down")
-_BY_TOKEN: Final = ("embedding", "output_head")
 _EXPLAINED: Final = 0.45
 _LOG10_P: Final = -12.0
 _STRONGEST: Final = 0.1
@@ -94,7 +94,7 @@ class Removal:
         if pair.role in self._tokens and self._shared is not None:
             lost = self._tokens[pair.role] * ((pair.base @ self._shared) @ self._shared.T)
             return replace(pair, base=pair.base - lost.astype(np.float32))
-        if pair.role not in _WRITING:
+        if pair.role not in WRITING:
             return pair
         if _key(pair) in self._whole:
             return _undone(pair, self._whole[_key(pair)])
@@ -135,7 +135,7 @@ def judge_with_base(sample: Sample, *, budget: int) -> Removal | None:
     Raises:
         CheckpointError: If the bytes of a matrix cannot be read.
     """
-    pairs = [pair for pair in sample.of(*_WRITING) if _is_changed(pair)]
+    pairs = [pair for pair in sample.of(*WRITING) if _is_changed(pair)]
     findings = list(_examined(pairs, budget))
     if findings:
         return _from_whole(sample, findings)
@@ -204,11 +204,7 @@ def _with_norms(found: _Finding, child: Floats, base: Floats) -> _Finding:
 
 def _moved(pair: Pair) -> float:
     """Return the relative change; 0 for what is not finite."""
-    if not (np.isfinite(pair.child).all() and np.isfinite(pair.base).all()):
-        return 0.0
-    before = pair.base.astype("f8")
-    size = float(np.linalg.norm(before))
-    return float(np.linalg.norm(pair.child - before)) / size if size > 0 else 0.0
+    return pair.change if isfinite(pair.change) else 0.0
 
 
 def _lies_alike(pair: Pair) -> bool:
@@ -285,10 +281,10 @@ def _shared(bases: Sequence[Floats]) -> Floats | None:
 
 def _token_strengths(sample: Sample, shared: Floats) -> Iterator[tuple[str, float]]:
     """Tell which embeddings lost the shared directions too, and how much of them."""
-    for pair in sample.of(*_BY_TOKEN):
+    for pair in sample.of(*BY_TOKEN):
         if pair.child.ndim != 2 or pair.child.shape[1] != len(shared):
             continue
-        if not (np.isfinite(pair.child).all() and np.isfinite(pair.base).all()):
+        if not pair.is_finite:
             continue
         base = pair.base.astype("f8")
         change = pair.child - base

@@ -17,25 +17,18 @@ from numpy.typing import NDArray
 
 from steelyard.lineage.aligning.alignment import spread
 from steelyard.lineage.aligning.pairs import Pair, Sample
-from steelyard.lineage.edits.floats import (
-    finite,
-    float_type,
-    is_packed,
-    mantissa,
-    ratio,
-    rms,
-    rounded,
-    ulps,
-)
 from steelyard.lineage.edits.grids import Grids
-from steelyard.lineage.edits.noise import expected_variance, noise_of
+from steelyard.lineage.edits.noise import noise_of
 from steelyard.lineage.edits.spectra import MARGIN, Spectrum, spectrum
+from steelyard.lineage.floats import energy, ratio, rounded, ulps
 from steelyard.lineage.matrix import Matrix
 
 _SLACK: Final = 2e-6
 """Relative difference that float32 arithmetic leaves: scaling, shifting a norm by one and back."""
 _STRAY: Final = 1e-3
 """Share of numbers that may differ without a word: a tool that rounds ties otherwise."""
+_HALF_STEP: Final = 0.505
+"""Steps that rounding to the nearest may move a number, and a little for float32."""
 _LAYERS_OF_ROLE: Final = 4
 """Layers of each role whose spectrum is looked at."""
 _EXCESS: Final = 1.3
@@ -47,7 +40,10 @@ _ROUNDED: Final = 1.5
 """What is left of a change beside rounding, in units of the rounding."""
 _WIDE: Final = 4.0
 """Rows and columns that a direction must spread over: rounding of outliers stays in few."""
+_FAR_OFF: Final = 10.0
+"""Factor beyond which an estimate of the steps is not mended but wrong."""
 _DEEP_ROWS: Final = 512
+"""Rows among which an update of low rank stands out of the noise of four bits."""
 _DEEP_LAYERS: Final = 2
 _TAIL: Final = 1.6
 """Mean square of the bulk, in units of the noise, up to which nothing but noise is left."""
@@ -88,17 +84,21 @@ class Seen:
 
     @property
     def energy(self) -> float:
-        """Return the mean square of the change, rounding taken out."""
-        size = rms(finite(self.pair.delta)) ** 2
-        return max(size - self.variance, 0.0) if self.quantized else size
+        """Return the sum of squares of the change, rounding taken out."""
+        rounding = self.variance * self.pair.child.size if self.quantized else 0.0
+        return max(self.pair.moved - rounding, 0.0)
 
 
-def look(sample: Sample) -> tuple[Seen, ...]:
-    """Look at every pair; at the spectrum of a few of each role."""
+def look(sample: Sample, grids: Grids) -> tuple[Seen, ...]:
+    """Look at every pair; at the spectrum of a few of each role.
+
+    Args:
+        sample: Aligned rows.
+        grids: What was found in pairs of the same models; it learns more.
+    """
     pairs = [pair for pair in sample.pairs if pair.child.size]
     few = spread(sorted({pair.layer for pair in pairs if pair.layer is not None}), _LAYERS_OF_ROLE)
     order = sorted(range(len(pairs)), key=lambda number: pairs[number].layer not in few)
-    grids = Grids()
     looked = {number: _look(pairs[number], grids) for number in order}
     seen = [looked[number] for number in range(len(pairs))]
     chosen = _chosen(seen)
@@ -116,7 +116,7 @@ def _look(pair: Pair, grids: Grids) -> Seen:
         return Seen(pair, quantized=False, exact=True, variance=rounding, share=0.0)
     noise = noise_of(pair, grids=grids)
     if noise.quantized and pair.child.ndim == 2:
-        off = np.abs(finite(pair.delta)) > noise.steps
+        off = np.abs(pair.delta) > noise.steps
     else:
         off = _off(pair)
     return Seen(pair, noise.quantized, noise.exact, noise.variance, float(np.mean(off)))
@@ -124,27 +124,26 @@ def _look(pair: Pair, grids: Grids) -> Seen:
 
 def _only_rounded(pair: Pair) -> float | None:
     """Return the mean square of rounding if the child is the base in a narrower type, else None."""
-    kind = float_type(pair.child, pair.child_matrix)
-    if kind == "F32" or not np.array_equal(rounded(finite(pair.base), kind), pair.child):
+    kind = pair.ours.kind
+    if kind == "F32" or not np.array_equal(rounded(pair.theirs.numbers, kind), pair.child):
         return None
-    return rms(finite(pair.delta)) ** 2
+    return pair.moved / pair.child.size
 
 
 def _off(pair: Pair) -> NDArray[np.bool_]:
     """Tell which numbers are not the base's, rounded to the type that holds the child's."""
-    child, base = finite(pair.child), finite(pair.base)
-    kind = float_type(child, pair.child_matrix)
+    child, base, kind = pair.ours.numbers, pair.theirs.numbers, pair.ours.kind
     slack = _SLACK * (np.abs(base) + (pair.child.ndim == 1))
     off: NDArray[np.bool_] = np.abs(child - rounded(base, kind)) > slack
     if not off.any():
         return off
-    if mantissa(base, pair.base_matrix) < mantissa(child, pair.child_matrix):
+    if pair.theirs.mantissa < pair.ours.mantissa:
         # The base is the coarser copy: what its own rounding may have moved is no edit.
-        step = ulps(base, float_type(base, pair.base_matrix))
-        off &= np.abs(child - base) > 0.51 * step
+        off &= np.abs(child - base) > _HALF_STEP * ulps(base, pair.theirs.kind)
     if kind != "F32":
-        step = ulps(base, kind)
-        cut = (np.abs(child) <= np.abs(base)) & (np.abs(child - base) <= 1.01 * step)
+        cut = (np.abs(child) <= np.abs(base)) & (
+            np.abs(child - base) <= 2 * _HALF_STEP * ulps(base, kind)
+        )
         if cut.all():
             off[:] = False  # cut off, not rounded
     return off
@@ -165,7 +164,7 @@ def _chosen(seen: Sequence[Seen]) -> frozenset[int]:
 
 def _spectrum(pair: Pair, grids: Grids) -> Spectrum:
     noise = noise_of(pair, grids=grids)
-    delta = finite(pair.delta).astype("f8")
+    delta = pair.delta.astype(np.float64)
     found = spectrum(delta, noise.steps)
     alone = noise_of(pair, of_base=False, grids=grids)
     if not np.array_equal(alone.steps, noise.steps):
@@ -186,13 +185,13 @@ def _unlike_noise(found: Spectrum) -> float:
 def _rescaled(found: Spectrum, shape: tuple[int, ...]) -> Spectrum:
     """Measure the noise by the bulk of the change, where its steps are but an estimate."""
     scale = sqrt(found.tail)
-    if not 0 < scale < 10:
+    if not 0 < scale < _FAR_OFF:
         return found
     noise = found.noise * scale
     rank = int((found.values > MARGIN * float(noise[0])).sum())
     freedom = (shape[0] - rank) * max(shape[1] - rank, 1)
-    left = float((found.values[rank:] ** 2).sum())
-    expected = float((noise**2).sum()) / (shape[0] * shape[1]) * freedom
+    left = energy(found.values[rank:])
+    expected = energy(noise) / (shape[0] * shape[1]) * freedom
     return replace(found, noise=noise, rank=rank, tail=ratio(left, expected))
 
 
@@ -249,31 +248,24 @@ def accounted(before: Sample, after: Sample) -> Sample:
 
 
 def _accounted(old: Pair, new: Pair) -> Pair:
-    moved = float((finite(old.delta).astype("f8") ** 2).sum())
-    left = float((finite(new.delta).astype("f8") ** 2).sum())
-    rounding = expected_variance(old) * old.child.size
-    return replace(new, base=new.child) if left <= _LEFT * moved + _ROUNDED * rounding else new
+    rounding = noise_of(old).variance * old.child.size
+    explained = new.moved <= _LEFT * old.moved + _ROUNDED * rounding
+    return replace(new, base=new.child) if explained else new
 
 
 def relative_change(seen: Iterable[Seen]) -> float:
     """Return `|child - base| / |base|` over all pairs, rounding taken out."""
-    moved = size = 0.0
-    for item in seen:
-        count = item.pair.child.size
-        moved += item.energy * count
-        size += float((finite(item.pair.base).astype("f8") ** 2).sum())
-    return sqrt(moved / size) if size > 0 else 0.0
+    return _relative((item.energy, item.pair) for item in seen)
 
 
-def rms_of_rounding(seen: Iterable[Seen]) -> float:
+def relative_rounding(seen: Iterable[Seen]) -> float:
     """Return how large rounding is over all pairs, relative to the weights."""
-    error = size = 0.0
-    for item in seen:
-        error += item.variance * item.pair.child.size
-        size += float((finite(item.pair.base).astype("f8") ** 2).sum())
-    return sqrt(error / size) if size > 0 else 0.0
+    return _relative((item.variance * item.pair.child.size, item.pair) for item in seen)
 
 
-def is_stored_whole(pair: Pair) -> bool:
-    """Tell whether neither of the two is packed: rounding is known to the last bit."""
-    return not is_packed(pair.child_matrix) and not is_packed(pair.base_matrix)
+def _relative(parts: Iterable[tuple[float, Pair]]) -> float:
+    moved = size = 0.0
+    for part, pair in parts:
+        moved += part
+        size += pair.theirs.energy
+    return sqrt(moved / size) if size > 0 else 0.0

@@ -13,8 +13,9 @@ from typing import Final
 import numpy as np
 
 from steelyard.lineage.aligning.pairs import Sample
-from steelyard.lineage.edits.changes import Seen, deeper, look, relative_change, rms_of_rounding
-from steelyard.lineage.edits.merge import Mixture, Parent, decompose
+from steelyard.lineage.edits.changes import Seen, deeper, look, relative_change, relative_rounding
+from steelyard.lineage.edits.grids import Grids
+from steelyard.lineage.edits.merge import Mixture, Nearest, Parent, decompose
 from steelyard.lineage.edits.sparsity import judge_sparsity
 from steelyard.lineage.relation import Detail, Edit, EditKind
 
@@ -26,7 +27,12 @@ _FEW: Final = 0.02
 
 
 def explain(
-    sample: Sample, *, parents: Sequence[Parent], base: str, budget: int = 0
+    sample: Sample,
+    *,
+    parents: Sequence[Parent],
+    base: str,
+    budget: int = 0,
+    grids: Grids | None = None,
 ) -> tuple[Edit, ...]:
     """Tell what was done to aligned numbers; `identical` alone if nothing but rounding was.
 
@@ -35,25 +41,27 @@ def explain(
         parents: Candidates that may have gone into a merge.
         base: What to call the base where it is a parent itself.
         budget: Most bytes to read where the rows at hand do not settle it.
+        grids: What was found in pairs of the same models.
     """
     if not any(pair.child.size for pair in sample.pairs):
         return ()
+    grids = grids or Grids()
     edits: list[Edit] = []
-    sparse = judge_sparsity(sample)
+    sparse = judge_sparsity(sample, grids)
     if sparse is not None:
         edits.append(sparse.edit)
         sample = sparse.rest
-    seen = look(sample)
+    seen = look(sample, grids)
     changed = _changed(seen)
     if not changed and any(item.quantized for item in seen):
-        seen = look(deeper(sample, budget=budget)) or seen
+        seen = look(deeper(sample, budget=budget), grids) or seen
         changed = _changed(seen)
     if not changed:
         return tuple(edits) or (_identical(seen),)
-    mixture = decompose(sample, parents, base=base) if sparse is None else None
-    if mixture is not None and not mixture.is_one:
-        return (*edits, _merged(mixture), *_trained_on(mixture))
-    return (*edits, _low_rank(seen, changed) or _trained(seen, changed, mixture))
+    origin = decompose(sample, parents, base=base, grids=grids) if sparse is None else None
+    if isinstance(origin, Mixture):
+        return (*edits, _merged(origin), *_trained_on(origin))
+    return (*edits, _low_rank(seen, changed) or _trained(seen, changed, origin))
 
 
 def _changed(seen: Iterable[Seen]) -> frozenset[str]:
@@ -78,7 +86,7 @@ def _identical(seen: Sequence[Seen]) -> Edit:
     summary = "every number that was read is equal" if equal else (
         "every number that was read is the base's, up to rounding"
     )  # fmt: skip
-    hidden = rms_of_rounding(seen)
+    hidden = relative_rounding(seen)
     note = f"changes below about {hidden:.1%} of the weights are hidden by rounding"
     return Edit(EditKind.IDENTICAL, summary, {"equal": equal}, note if hidden > _SEEN else "")
 
@@ -132,17 +140,15 @@ def _low_rank(seen: Sequence[Seen], changed: frozenset[str]) -> Edit | None:
     return Edit(EditKind.LORA, summary, details, "" if exact else note)
 
 
-def _trained(seen: Sequence[Seen], changed: frozenset[str], near: Mixture | None) -> Edit:
+def _trained(seen: Sequence[Seen], changed: frozenset[str], near: Nearest | None) -> Edit:
     matrices = [item for item in seen if item.pair.child.ndim == 2]
     change = relative_change(matrices or seen)
     details: dict[str, Detail] = {"change": round(change, 6), "roles": tuple(sorted(changed))}
     summary = f"training went on: the weights moved by {change:.2%} of their size"
     if near is not None:
-        details["nearest"] = near.parents[0]
-        told = f"{near.parents[0]} explains {near.explained:.0%} of it" if near.is_near else (
-            f"they are those of {near.parents[0]}"
-        )  # fmt: skip
-        summary += f"; {told}"
+        details["nearest"] = near.name
+        share = f"{near.name} explains {near.explained:.0%} of it"
+        summary += f"; they are those of {near.name}" if near.is_it else f"; {share}"
     hidden = all(item.quantized for item in matrices) and change < _FEW
     note = "rounding hides whether the change has low rank" if hidden else ""
     return Edit(EditKind.FINETUNE, summary, details, note)

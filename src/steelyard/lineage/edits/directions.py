@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 from steelyard.lineage.aligning.alignment import spread
 from steelyard.lineage.matrix import Floats, Matrix, Weights
 from steelyard.lineage.relation import Detail, Edit, EditKind
+from steelyard.lineage.roles import FROM_NEURONS, WRITING
 
-_DOWN: Final = ("mlp.down", "experts.down")
-_WRITING: Final = ("attention.o", *_DOWN)
 _GAP: Final = 3.0
 _GAP_OF_ONE: Final = 10.0
 _LEAST: Final = 1e-7
@@ -142,7 +141,7 @@ def _stack(weights: Weights) -> tuple[list[Matrix], int]:
     """Return the writing matrices of the stack that has the most, and its hidden size."""
     groups: dict[tuple[str, int], list[Matrix]] = {}
     for matrix in weights.matrices():
-        if matrix.role not in _WRITING or matrix.part != "weight" or len(matrix.shape) != 2:
+        if matrix.role not in WRITING or matrix.part != "weight" or len(matrix.shape) != 2:
             continue
         if matrix.layer is None or not 0 <= matrix.layer < len(weights.layers):
             continue
@@ -171,7 +170,7 @@ def _refusal(chosen: Sequence[Matrix], hidden: int) -> str:
     """Return why nothing can be told, in words; empty if something can."""
     if len(chosen) < _FEWEST:
         return "too few of the matrices that write to the residual stream can be read to tell"
-    if not any(matrix.role in _DOWN for matrix in chosen):
+    if not any(matrix.role in FROM_NEURONS for matrix in chosen):
         return "attention outputs alone have null directions of their own: nothing can be told"
     inputs = sum(matrix.shape[1] for matrix in chosen)
     if inputs < _INPUTS * hidden:
@@ -189,7 +188,7 @@ def _single(chosen: Sequence[Matrix], hidden: int) -> frozenset[int]:
     wide = [
         number
         for number, matrix in enumerate(chosen)
-        if matrix.role in _DOWN and matrix.shape[1] >= _INPUTS * hidden
+        if matrix.role in FROM_NEURONS and matrix.shape[1] >= _INPUTS * hidden
     ]
     return spread(wide, int(min(_WORK / hidden**3, len(wide)))) if wide else frozenset()
 

@@ -15,13 +15,10 @@ import numpy as np
 
 from steelyard.lineage.aligning.matching import unit
 from steelyard.lineage.aligning.pairs import Pair, Sample
-from steelyard.lineage.edits.floats import finite
 from steelyard.lineage.matrix import Floats
 from steelyard.lineage.relation import Edit, EditKind
+from steelyard.lineage.roles import FROM_NEURONS, INTO_NEURONS, UP, WRITING
 
-_ATTENTION: Final = ("attention.q", "attention.k", "attention.v", "attention.o")
-_READING: Final = ("mlp.up", "mlp.gate", "experts.up", "experts.gate")
-_WRITING: Final = ("attention.o", "mlp.down", "experts.down")
 _REBASED: Final = 0.9
 _KEPT: Final = 0.97
 _SAME_DIRECTION: Final = 0.995
@@ -46,7 +43,7 @@ def rebased(sample: Sample) -> bool:
     """Tell whether attention is in another basis while the feed-forward layers are as they were."""
     attention = [_cosine(pair) for pair in sample.of("attention.q", "attention.k")]
     others = [_cosine(pair) for pair in sample.of("attention.v", "attention.o")]
-    kept = [_cosine(pair) for pair in sample.of(*_READING)]
+    kept = [_cosine(pair) for pair in sample.of(*INTO_NEURONS)]
     if not attention or not kept:
         return False
     moved = float(np.median(attention)) < _REBASED or (
@@ -65,7 +62,7 @@ def _cosine(pair: Pair) -> float:
 def rescaled(sample: Sample) -> bool:
     """Tell whether neurons are read with factors of their own, and written with their inverses."""
     written = {(pair.layer, pair.child_matrix.expert): pair for pair in _down(sample)}
-    for pair in sample.of("mlp.up", "experts.up"):
+    for pair in sample.of(*UP):
         back = written.get((pair.layer, pair.child_matrix.expert))
         if back is None or len(pair.child) < _FEWEST or _cosine(pair) <= _SAME_DIRECTION:
             continue
@@ -79,7 +76,7 @@ def rescaled(sample: Sample) -> bool:
 
 
 def _down(sample: Sample) -> tuple[Pair, ...]:
-    return tuple(pair for pair in sample.of("mlp.down", "experts.down") if len(pair.child) > 1)
+    return tuple(pair for pair in sample.of(*FROM_NEURONS) if len(pair.child) > 1)
 
 
 def _turned(pair: Pair) -> Pair:
@@ -88,7 +85,7 @@ def _turned(pair: Pair) -> Pair:
 
 def _factors(pair: Pair) -> Floats:
     """Return, for each row, the factor that brings the base's row closest to the child's."""
-    clean, base = finite(pair.child), finite(pair.base)
+    clean, base = pair.ours.numbers, pair.theirs.numbers
     squares = np.einsum("ij,ij->i", base, base)
     products = np.einsum("ij,ij->i", clean, base)
     usable = (squares > 0) & (np.abs(products) > 1e-6 * squares)
@@ -113,9 +110,9 @@ def without(sample: Sample, means: Iterable[str]) -> Sample:
 def _unscaled(pair: Pair) -> Pair:
     if pair.child.ndim != 2 or not pair.child.size:
         return pair
-    if pair.role in _READING:
+    if pair.role in INTO_NEURONS:
         return replace(pair, base=pair.base * _factors(pair)[:, None])
-    if pair.role in ("mlp.down", "experts.down"):
+    if pair.role in FROM_NEURONS:
         turned = _turned(pair)
         return replace(pair, base=(turned.base * _factors(turned)[:, None]).T)
     return pair
@@ -143,8 +140,7 @@ def equal_norms(sample: Sample) -> Sample:
 
 
 def _of_equal_norm(pair: Pair) -> Pair:
-    if pair.role not in _WRITING or pair.child.ndim != 2 or not pair.child.size:
+    if pair.role not in WRITING or pair.child.ndim != 2 or not pair.child.size:
         return pair
     scaled = replace(pair, base=pair.base * _factors(pair)[:, None])
-    before, after = (float(np.linalg.norm(np.nan_to_num(p.delta))) for p in (pair, scaled))
-    return scaled if after < _RESTORED * before else pair
+    return scaled if scaled.moved < _RESTORED**2 * pair.moved else pair

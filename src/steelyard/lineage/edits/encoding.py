@@ -14,10 +14,9 @@ from typing import Final
 import numpy as np
 
 from steelyard.lineage.aligning.pairs import Pair, Sample
-from steelyard.lineage.edits.floats import finite, float_type, is_packed, mantissa
 from steelyard.lineage.edits.grids import Grid, Grids
-from steelyard.lineage.edits.noise import expected_variance
-from steelyard.lineage.matrix import Matrix, Weights
+from steelyard.lineage.edits.noise import noise_of
+from steelyard.lineage.matrix import Matrix, Weights, encoding_of
 from steelyard.lineage.relation import Encoding, EncodingKind
 
 _NAMED: Final = 3
@@ -26,13 +25,16 @@ _LOOKED_AT: Final = 24
 _HALF: Final = 0.5
 
 
-def judge_encoding(sample: Sample, child_format: str, base_format: str) -> Encoding:
+def judge_encoding(
+    sample: Sample, child_format: str, base_format: str, *, grids: Grids | None = None
+) -> Encoding:
     """Tell how the child's numbers are stored, and how they were before.
 
     Args:
         sample: Aligned rows of child and base; edits may stand between them.
         child_format: The child's container.
         base_format: The base's.
+        grids: What was found in pairs of the same models.
 
     Returns:
         The encoding; `CANNOT_TELL` where nothing is aligned. Eight bits that were stored as BF16
@@ -45,8 +47,9 @@ def judge_encoding(sample: Sample, child_format: str, base_format: str) -> Encod
     base = _label([pair.base_matrix for pair in pairs])
     child = _label([pair.child_matrix for pair in pairs])
     chosen = _chosen(pairs)
-    kind, note = _kind(chosen)
-    noise = None if kind is EncodingKind.SAME else _relative(chosen)
+    grids = grids or Grids()
+    kind, note = _kind(chosen, grids)
+    noise = None if kind is EncodingKind.SAME else _relative(chosen, grids)
     return Encoding(kind, base, child, containers, noise, note)
 
 
@@ -63,13 +66,9 @@ def _label(matrices: Sequence[Matrix]) -> str:
         size = 1
         for length in matrix.shape:
             size *= max(length, 0)
-        counts[_stored(matrix)] += size
+        counts[encoding_of(matrix)] += size
     names = sorted(counts, key=lambda name: (-counts[name], name))
     return " + ".join(names[:_NAMED])
-
-
-def _stored(matrix: Matrix) -> str:
-    return matrix.scheme if is_packed(matrix) else matrix.dtype
 
 
 def _chosen(pairs: Sequence[Pair]) -> list[Pair]:
@@ -85,20 +84,20 @@ def _chosen(pairs: Sequence[Pair]) -> list[Pair]:
     return []
 
 
-def _kind(pairs: Sequence[Pair]) -> tuple[EncodingKind, str]:
-    ours, theirs = _main([p.child_matrix for p in pairs]), _main([p.base_matrix for p in pairs])
-    packed = _share([is_packed(pair.child_matrix) for pair in pairs]) > _HALF
-    base_packed = _share([is_packed(pair.base_matrix) for pair in pairs]) > _HALF
+def _kind(pairs: Sequence[Pair], grids: Grids) -> tuple[EncodingKind, str]:
+    ours = _main([encoding_of(pair.child_matrix) for pair in pairs])
+    theirs = _main([encoding_of(pair.base_matrix) for pair in pairs])
+    packed = _share([pair.ours.is_packed for pair in pairs]) > _HALF
+    base_packed = _share([pair.theirs.is_packed for pair in pairs]) > _HALF
     if packed:
         same = base_packed and ours == theirs
         return (EncodingKind.SAME, "") if same else (EncodingKind.QUANTIZED, "")
-    grids = Grids()
-    grid = _common_grid([grids.find(finite(p.child), p.child_matrix, of_base=False) for p in pairs])
+    grid = _common_grid([grids.find(pair.ours, of_base=False) for pair in pairs])
     if base_packed:
         if grid is not None:
             return EncodingKind.DEQUANTIZED, f"the numbers lie on a grid of {grid.words}"
         return EncodingKind.CAST, "the base is quantized, the child's numbers are not"
-    before = _common_grid([grids.find(finite(p.base), p.base_matrix, of_base=True) for p in pairs])
+    before = _common_grid([grids.find(pair.theirs, of_base=True) for pair in pairs])
     if grid is not None and (before is None or not _is_same(before, grid)):
         return EncodingKind.DEQUANTIZED, f"the numbers lie on a grid of {grid.words}"
     return _floats(pairs, ours, theirs)
@@ -111,23 +110,15 @@ def _is_same(first: Grid, second: Grid) -> bool:
 def _floats(pairs: Sequence[Pair], ours: str, theirs: str) -> tuple[EncodingKind, str]:
     if ours != theirs:
         return EncodingKind.CAST, ""
-    narrower = [_bits(pair, child=True) < _bits(pair, child=False) for pair in pairs]
+    narrower = [pair.ours.mantissa < pair.theirs.mantissa for pair in pairs]
     if _share(narrower) <= _HALF:
         return EncodingKind.SAME, ""
-    types = [float_type(finite(pair.child), pair.child_matrix) for pair in pairs]
-    name = Counter(types).most_common(1)[0][0]
+    name = _main([pair.ours.kind for pair in pairs])
     return EncodingKind.CAST, f"stored as {ours}, but the numbers are those of {name}"
 
 
-def _bits(pair: Pair, *, child: bool) -> int:
-    if child:
-        return mantissa(finite(pair.child), pair.child_matrix)
-    return mantissa(finite(pair.base), pair.base_matrix)
-
-
-def _main(matrices: Sequence[Matrix]) -> str:
-    counts = Counter(_stored(matrix) for matrix in matrices)
-    return counts.most_common(1)[0][0] if counts else ""
+def _main(names: Sequence[str]) -> str:
+    return Counter(names).most_common(1)[0][0] if names else ""
 
 
 def _share(flags: Sequence[bool]) -> float:
@@ -143,10 +134,8 @@ def _common_grid(grids: Sequence[Grid | None]) -> Grid | None:
     return next(grid for grid in found if grid.words == words)
 
 
-def _relative(pairs: Sequence[Pair]) -> float | None:
+def _relative(pairs: Sequence[Pair], grids: Grids) -> float | None:
     """Return the rounding error expected over all pairs, relative to the weights."""
-    error, size = 0.0, 0.0
-    for pair in pairs:
-        error += expected_variance(pair) * pair.child.size
-        size += float((finite(pair.child).astype("f8") ** 2).sum())
+    error = sum(noise_of(pair, grids=grids).variance * pair.child.size for pair in pairs)
+    size = sum(pair.ours.energy for pair in pairs)
     return sqrt(error / size) if size > 0 else None

@@ -9,11 +9,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from steelyard.lineage.edits.floats import (
-    MANTISSA,
-    Doubles,
-    float_type,
-)
+from steelyard.lineage.aligning.pairs import Stored
+from steelyard.lineage.floats import FULL, Doubles
 from steelyard.lineage.matrix import Floats, Matrix
 
 _SIZES: Final = (256, 128, 64, 32, 16)
@@ -30,6 +27,8 @@ _BLOCKS: Final = {
 """Where the container names the scheme: elements that share a scale."""
 _ENOUGH: Final = 4
 """Layers of a role without a grid after which no other is looked for."""
+_COARSEST: Final = 7
+"""Bits after the leading one of the coarsest type that still shows the steps of a grid."""
 _TRIED: Final = 48
 _GLANCE: Final = 16
 """Numbers of a block that chance puts on no grid all at once."""
@@ -102,12 +101,13 @@ class Grids:
         elif self._nearer[key] >= 0:
             self._nearer[key] += 1
 
-    def find(self, values: Floats, matrix: Matrix, *, of_base: bool) -> Grid | None:
+    def find(self, stored: Stored, *, of_base: bool) -> Grid | None:
         """Find a grid, unless enough weights of the role had none, and none had one."""
+        matrix = stored.matrix
         key = (matrix.role, matrix.scheme, matrix.dtype, of_base)
         if self._without[key] >= _ENOUGH:
             return None
-        found = find_grid(values, matrix, likely=self._sizes.get(key))
+        found = find_grid(stored, likely=self._sizes.get(key))
         if found is not None:
             self._without[key], self._sizes[key] = -1, found.size
         elif self._without[key] >= 0:
@@ -115,22 +115,19 @@ class Grids:
         return found
 
 
-def find_grid(values: Floats, matrix: Matrix, *, likely: int | None = None) -> Grid | None:
+def find_grid(stored: Stored, *, likely: int | None = None) -> Grid | None:
     """Find the quantization on whose grid the rows of a matrix lie; None if there is none.
 
     Args:
-        values: Rows.
-        matrix: Where they come from.
+        stored: Rows.
         likely: Elements of a block in other weights of the same model, which is tried first.
     """
-    if values.ndim != 2 or not values.size or not np.any(values):
+    values = stored.numbers
+    if values.ndim != 2 or not stored.energy or stored.mantissa < _COARSEST:
         return None
-    kind = float_type(values, matrix)
-    if MANTISSA.get(kind, 23) < 7:
-        return None
-    error = 0.0 if kind == "F32" else 2.0 ** -(MANTISSA.get(kind, 23) + 1)
+    error = 0.0 if stored.mantissa == FULL else 2.0 ** -(stored.mantissa + 1)
     width = values.shape[1]
-    sizes = _BLOCKS.get(matrix.scheme.upper(), (0, *_SIZES))
+    sizes = _BLOCKS.get(stored.matrix.scheme.upper(), (0, *_SIZES))
     for size in sizes if likely is None else (likely, *sizes):
         if size and (width % size or size >= width):
             continue
@@ -159,11 +156,15 @@ def _fit(blocks: Floats, size: int, error: float) -> Grid | None:
 
 def _some(blocks: Floats, count: int) -> Doubles:
     """Return usable blocks, evenly spread."""
-    places = np.unique(np.linspace(0, len(blocks) - 1, min(4 * count, len(blocks))).astype(int))
-    some = blocks[places]
-    some = some[_are_usable(some)]
-    places = np.unique(np.linspace(0, len(some) - 1, min(count, len(some))).astype(int))
-    return np.asarray(some[places], np.float64)
+    some = _evenly(blocks, 4 * count)
+    return np.asarray(_evenly(some[_are_usable(some)], count), np.float64)
+
+
+def _evenly(blocks: Floats, count: int) -> Floats:
+    """Return at most so many blocks, evenly spread, the first and the last among them."""
+    if len(blocks) <= count:
+        return blocks
+    return blocks[np.linspace(0, len(blocks) - 1, count).astype(np.intp)]
 
 
 def _promising(blocks: Doubles, error: float) -> tuple[Doubles, Doubles, bool]:

@@ -14,7 +14,6 @@ import numpy as np
 
 from steelyard.lineage.aligning.alignment import Alignment, sample, spread
 from steelyard.lineage.aligning.pairs import Pair
-from steelyard.lineage.edits.floats import finite
 from steelyard.lineage.matrix import Floats, Weights
 
 _LAYERS: Final = 2
@@ -63,8 +62,8 @@ def _through(output: Pair, value: Pair, heads: int | None) -> Iterator[float]:
     copies, left = divmod(output.child.shape[1], max(len(value.child), 1))
     if left or copies < 1:
         return
-    ours = finite(output.child), finite(value.child)
-    theirs = finite(output.base), finite(value.base)
+    ours = output.ours.numbers, value.ours.numbers
+    theirs = output.theirs.numbers, value.theirs.numbers
     yield max(
         _cosine(ours[0] @ _shared(ours[1], size, copies), theirs[0] @ _shared(theirs[1], size,
                                                                               copies))

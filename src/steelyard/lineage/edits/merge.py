@@ -2,25 +2,26 @@
 
 A child's change is set beside the changes of candidates by least squares, the best added one by
 one (orthogonal matching pursuit, Pati et al. 1993) while they explain what rounding does not.
-Sources of the methods: Wortsman et al. 2022 (linear), Ilharco et al. 2023 (task arithmetic), Yadav
-et al. 2023 (TIES), Yu et al. 2024 (DARE).
+Sources of the methods: Wortsman et al. 2022 (linear), Ilharco et al. 2023 (task arithmetic);
+`atoms` has those that choose number by number.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
+from functools import reduce
+from operator import add
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from steelyard.lineage.aligning.pairs import Pair, Sample
-from steelyard.lineage.edits.changes import is_stored_whole
-from steelyard.lineage.edits.floats import finite, rms, ulps
+from steelyard.lineage.edits.atoms import fit_atoms
+from steelyard.lineage.edits.grids import Grids
 from steelyard.lineage.edits.noise import noise_of
+from steelyard.lineage.floats import Doubles, finite, rms, ulps
 from steelyard.lineage.matrix import Floats
 
 _EXPLAINED: Final = 0.9
@@ -31,6 +32,7 @@ _PARTLY: Final = 0.1
 _GAINS: Final = (0.03, 0.004)
 """Share of a change that one parent more must explain; the lower where that leaves nothing."""
 _AS_MUCH: Final = 0.95
+"""Share of what a mixture explains that one candidate alone must explain to be the nearest."""
 _LEAST: Final = 0.03
 """Least coefficient that counts."""
 _MOST_PARENTS: Final = 8
@@ -43,12 +45,15 @@ _RESIDUE: Final = 0.002
 _NOISY: Final = 0.5
 """The same in units of the rounding, which is known to no more than that."""
 _CURVED: Final = 5e-4
-_ATOMS: Final = 0.9
+"""How much of the base an arc must have beside its two ends, to be told from a straight line."""
+_BEND: Final = 0.2
+"""Relative difference of that to what two shares of one arc leave."""
 _MOST_ATOMS: Final = 3
-_TOLERANCE: Final = 2e-3
 _MOST_ENTRIES: Final = 400_000
-
-Doubles = NDArray[np.float64]
+_BASE: Final = -1
+"""Stands for the base among the numbers of candidates."""
+_SAME: Final = 0.98
+"""Share of a layer's change that a candidate must explain for the layer to be its own."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,7 +75,7 @@ class Parent:
 
 @dataclass(frozen=True, slots=True)
 class Mixture:
-    """What candidates explain of a change."""
+    """Models that were combined, and their shares."""
 
     parents: tuple[str, ...]
     coefficients: tuple[float, ...]
@@ -80,25 +85,52 @@ class Mixture:
     left: float = 0.0
     """What the parents do not explain, relative to the weights: training went on after."""
 
-    @property
-    def is_one(self) -> bool:
-        """Tell whether the child is one of the candidates, re-encoded at most."""
-        return self.is_near or (len(self.parents) == 1 and abs(self.coefficients[0] - 1) < _WHOLE)
 
-    @property
-    def is_near(self) -> bool:
-        """Tell whether the child is near a candidate, and not it."""
-        return self.method == "sibling"
+@dataclass(frozen=True, slots=True)
+class Nearest:
+    """One candidate that explains a change: the child is it, re-encoded at most, or a sibling."""
+
+    name: str
+    explained: float
+    """Share of the change, rounding taken out."""
+    is_it: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _System:
-    """The normal equations of a change (last) in the changes of candidates, and in the base."""
+    """The normal equations of a change in the changes of candidates and, last, in the base."""
 
     gram: Doubles
     target: Doubles
     total: float
     noise: float
+    size: int
+    """Numbers that it was made of."""
+
+    def __add__(self, other: _System) -> _System:
+        """Join two sets of numbers."""
+        return _System(
+            self.gram + other.gram,
+            self.target + other.target,
+            self.total + other.total,
+            self.noise + other.noise,
+            self.size + other.size,
+        )
+
+    @property
+    def count(self) -> int:
+        """Return how many candidates there are; the base follows them."""
+        return len(self.target) - 1
+
+    @property
+    def signal(self) -> float:
+        """Return what of the change is not rounding."""
+        return self.total - self.noise
+
+    @property
+    def is_rounding(self) -> bool:
+        """Tell whether nothing but rounding is there."""
+        return self.signal <= _SIGNAL * self.total
 
     def solve(self, chosen: Sequence[int]) -> tuple[Doubles, float]:
         """Return coefficients and the sum of squares that is left."""
@@ -109,117 +141,134 @@ class _System:
 
     def explained(self, left: float) -> float:
         """Return the share of the change that is explained, rounding taken out."""
-        signal = self.total - self.noise
-        return 1 - max(left - self.noise, 0.0) / signal if signal > 0 else 0.0
+        return 1 - max(left - self.noise, 0.0) / self.signal if self.signal > 0 else 0.0
 
 
-def decompose(sample: Sample, parents: Sequence[Parent], *, base: str) -> Mixture | None:
+def decompose(
+    sample: Sample, parents: Sequence[Parent], *, base: str, grids: Grids
+) -> Mixture | Nearest | None:
     """Explain a change by candidates; None where they do not.
 
     Args:
         sample: Aligned rows of child and base, other edits undone.
         parents: Candidates, read at the same rows.
         base: What to call the base where it is a parent itself.
+        grids: What was found in pairs of the same models.
     """
-    if not parents:
+    systems = {
+        place: _system(sample.pairs[place], deltas, grids)
+        for place, deltas in _deltas(sample, parents)
+    }
+    if not systems:
         return None
-    stacked = _passthrough(sample, parents, base)
+    stacked = _passthrough(sample, systems, parents, base)
     if stacked is not None:
         return stacked
-    system = _system(_entries(sample, parents, range(len(sample.pairs))), len(parents))
-    if system is None or system.total - system.noise <= _SIGNAL * system.total:
+    system = _joined(systems.values())
+    if system.is_rounding:
         return None
     first: Mixture | None = None
     for gain in _GAINS:
-        chosen = _pursued(system, len(parents), gain)
-        mixture = _mixed(sample, system, chosen, parents, base)
+        chosen = _pursued(system, gain)
+        mixture = _mixed(system, systems.values(), chosen, parents, base)
         if mixture is not None and mixture.left == 0:
-            return mixture
+            return _told(mixture)
         first = first or mixture
     if first is not None:
-        return _or_nearest(first, system, parents)
-    chosen = _pursued(system, len(parents), _GAINS[-1])
+        return _sibling(first, system, parents) or _told(first)
+    chosen = _pursued(system, _GAINS[-1])
     if not chosen or system.explained(system.solve(chosen)[1]) < _PARTLY:
         return None
-    return _atoms(sample, parents, chosen[:_MOST_ATOMS])
+    mixture = _atoms(sample, [parents[item] for item in chosen[:_MOST_ATOMS]])
+    return None if mixture is None else _told(mixture)
+
+
+def _told(mixture: Mixture) -> Mixture | Nearest:
+    """Say that the child is a candidate where that is all its share shows."""
+    if len(mixture.parents) == 1 and abs(mixture.coefficients[0] - 1) < _WHOLE:
+        return Nearest(mixture.parents[0], mixture.explained, is_it=True)
+    return mixture
 
 
 def _mixed(
-    sample: Sample, system: _System, chosen: Sequence[int], parents: Sequence[Parent], base: str
+    system: _System,
+    parts: Iterable[_System],
+    chosen: Sequence[int],
+    parents: Sequence[Parent],
+    base: str,
 ) -> Mixture | None:
     """Return the mixture of some candidates if it explains the change."""
     if not chosen:
         return None
-    left = min(system.solve(some)[1] for some in (chosen, [*chosen, len(parents)]))
+    with_base = [*chosen, system.count]
+    left = min(system.solve(some)[1] for some in (chosen, with_base))
     if system.explained(left) <= (_EXPLAINED if len(chosen) > 1 else _ALONE):
         return None
     mixture = _linear(system, chosen, parents, base)
-    return replace(mixture, left=_left(sample, [parents[item] for item in chosen]))
+    return replace(mixture, left=_left(system, parts, with_base))
 
 
-def _or_nearest(mixture: Mixture, system: _System, parents: Sequence[Parent]) -> Mixture:
+def _sibling(mixture: Mixture, system: _System, parents: Sequence[Parent]) -> Nearest | None:
     """Take a mixture that leaves something for one candidate, if that alone explains as much.
 
     Models trained on the same data move alike: what a second one adds is no parent.
     """
     for number, parent in enumerate(parents):
         if parent.name in mixture.parents and system.gram[number, number] > 0:
-            values, left = system.solve([number])
-            explained = system.explained(left)
+            explained = system.explained(system.solve([number])[1])
             if explained > _AS_MUCH * mixture.explained:
-                return Mixture((parent.name,), (float(values[0]),), "sibling", explained, 1.0)
-    return mixture
+                return Nearest(parent.name, explained, is_it=False)
+    return None
 
 
-def _entries(
-    sample: Sample, parents: Sequence[Parent], places: Sequence[int]
-) -> Iterator[tuple[Pair, list[Doubles], Doubles, Doubles]]:
-    """Yield the changes of all candidates and of the child, and the base, in units of the base."""
-    for place in places:
-        pair = sample.pairs[place]
+def _deltas(sample: Sample, parents: Sequence[Parent]) -> Iterator[tuple[int, Doubles]]:
+    """Yield the changes of all candidates, pair by pair, where each of them has the rows."""
+    for place, pair in enumerate(sample.pairs):
         rows = [parent.rows[place] for parent in parents]
-        if pair.child.ndim != 2 or not pair.child.size or any(row is None for row in rows):
-            continue
-        scale = rms(finite(pair.base))
-        if scale <= 0:
-            continue
-        deltas = [
-            (finite(row) - finite(parent.base[place])).astype("f8") / scale
-            for parent, row in zip(parents, rows, strict=True)
-            if row is not None
-        ]
-        yield pair, deltas, finite(pair.delta).astype("f8") / scale, _base(pair) / scale
+        known = [row for row in rows if row is not None]
+        if known and len(known) == len(rows) and pair.child.ndim == 2 and pair.theirs.energy > 0:
+            yield (
+                place,
+                np.stack(
+                    [
+                        (finite(row) - finite(parent.base[place])).ravel().astype(np.float64)
+                        for parent, row in zip(parents, known, strict=True)
+                    ]
+                ),
+            )
 
 
-def _base(pair: Pair) -> Doubles:
-    return finite(pair.base).astype("f8")
+def _system(pair: Pair, deltas: Doubles, grids: Grids) -> _System:
+    """Set up the equations of one pair, in units of the base's root mean square."""
+    base = pair.theirs.numbers.ravel().astype(np.float64)
+    change = pair.delta.ravel().astype(np.float64)
+    scale = pair.theirs.energy / base.size
+    columns = np.concatenate([deltas, base[None]])
+    # The base's own rounding is a part of every candidate's change, and cancels.
+    noise = noise_of(pair, grids=grids, of_base=False).variance * base.size
+    return _System(
+        columns @ columns.T / scale,
+        columns @ change / scale,
+        pair.moved / scale,
+        noise / scale,
+        base.size,
+    )
 
 
-def _system(
-    entries: Iterator[tuple[Pair, list[Doubles], Doubles, Doubles]], count: int
-) -> _System | None:
-    gram, target = np.zeros((count + 1, count + 1)), np.zeros(count + 1)
-    total = noise = 0.0
-    for pair, deltas, change, base in entries:
-        columns = np.stack([*(delta.ravel() for delta in deltas), base.ravel()])
-        gram += columns @ columns.T
-        target += columns @ change.ravel()
-        total += float((change**2).sum())
-        # The base's own rounding is a part of every candidate's change, and cancels.
-        variance = noise_of(pair, of_base=False).variance
-        noise += variance / max(rms(finite(pair.base)), 1e-30) ** 2 * change.size
-    return _System(gram, target, total, noise) if total > 0 else None
+def _joined(systems: Iterable[_System]) -> _System:
+    first, *others = systems
+    return reduce(add, others, first)
 
 
-def _pursued(system: _System, count: int, gain: float) -> list[int]:
+def _pursued(system: _System, gain: float) -> list[int]:
     """Choose candidates one by one while each explains more of the change."""
     chosen: list[int] = []
     left = system.total
-    usable = [k for k in range(count) if system.gram[k, k] > 1e-12 * system.total]
+    usable = [k for k in range(system.count) if system.gram[k, k] > 1e-12 * system.total]
     while len(chosen) < min(len(usable), _MOST_PARENTS):
         tried = [(system.solve([*chosen, item])[1], item) for item in usable if item not in chosen]
         best, item = min(tried)
-        if left - best < gain * max(system.total - system.noise, 0.0):
+        if left - best < gain * max(system.signal, 0.0):
             break
         chosen.append(item)
         left = best
@@ -227,22 +276,12 @@ def _pursued(system: _System, count: int, gain: float) -> list[int]:
     return [item for item, value in zip(chosen, found, strict=True) if abs(value) > _LEAST]
 
 
-def _left(sample: Sample, parents: Sequence[Parent]) -> float:
+def _left(system: _System, parts: Iterable[_System], chosen: Sequence[int]) -> float:
     """Return what the best mixture of each matrix by itself leaves, relative to the weights."""
-    over = change = size = noise = 0.0
-    for place in range(len(sample.pairs)):
-        system = _system(_entries(sample, parents, [place]), len(parents))
-        if system is None:
-            continue
-        left = system.solve(range(len(parents) + 1))[1]
-        over += left
-        noise += system.noise
-        change += system.total
-        size += sample.pairs[place].child.size
-    beyond = over - noise
-    if beyond <= max(_RESIDUE * (change - noise), _NOISY * noise) or size <= 0:
+    beyond = sum(part.solve(chosen)[1] for part in parts) - system.noise
+    if beyond <= max(_RESIDUE * system.signal, _NOISY * system.noise):
         return 0.0
-    return float((beyond / size) ** 0.5)
+    return float((beyond / system.size) ** 0.5)
 
 
 def _linear(
@@ -250,12 +289,12 @@ def _linear(
 ) -> Mixture:
     """Tell apart weighted means, sums of changes and arcs by what the base has beside them."""
     straight, left = system.solve(chosen)
-    bent, bent_left = system.solve([*chosen, len(parents)])
+    bent, bent_left = system.solve([*chosen, system.count])
     more, total = float(bent[-1]), float(bent[:-1].sum())
     is_arc = (
         len(chosen) == 2
         and more > _CURVED
-        and abs(more - (total - 1)) < 0.2 * more + 1e-4
+        and abs(more - (total - 1)) < _BEND * more + _CURVED / 5
         and bent_left < left
     )
     found = bent[:-1] if is_arc else straight
@@ -278,17 +317,20 @@ def _linear(
     )
 
 
-def _passthrough(sample: Sample, parents: Sequence[Parent], base: str) -> Mixture | None:
+def _passthrough(
+    sample: Sample, systems: Mapping[int, _System], parents: Sequence[Parent], base: str
+) -> Mixture | None:
     """Tell whether whole layers come from one model each, and not all from the same."""
-    layers: dict[int, list[int]] = {}
-    for place, pair in enumerate(sample.pairs):
-        if pair.layer is not None and pair.child.ndim == 2:
-            layers.setdefault(pair.layer, []).append(place)
-    origin = [_origin(sample, parents, places) for _, places in sorted(layers.items())]
+    layers: dict[int, list[_System]] = {}
+    for place, system in systems.items():
+        layer = sample.pairs[place].layer
+        if layer is not None:
+            layers.setdefault(layer, []).append(system)
+    origin = [_origin(_joined(parts)) for _, parts in sorted(layers.items())]
     if len(origin) < 2 or None in origin or len(set(origin)) < 2:
         return None
     counts = Counter(item for item in origin if item is not None)
-    names = {-1: base} | {number: parent.name for number, parent in enumerate(parents)}
+    names = {_BASE: base} | {number: parent.name for number, parent in enumerate(parents)}
     ranked = sorted(counts, key=lambda item: (-counts[item], item))
     return Mixture(
         tuple(names[item] for item in ranked),
@@ -298,94 +340,41 @@ def _passthrough(sample: Sample, parents: Sequence[Parent], base: str) -> Mixtur
     )
 
 
-def _origin(sample: Sample, parents: Sequence[Parent], places: Sequence[int]) -> int | None:
-    """Return whose layer it is: a candidate's number, -1 for the base, None for nobody's."""
-    system = _system(_entries(sample, parents, places), len(parents))
-    if system is None or system.total - system.noise <= _SIGNAL * system.total:
-        return -1
+def _origin(system: _System) -> int | None:
+    """Return whose layer it is: a candidate's number, `_BASE`, or None for nobody's."""
+    if system.is_rounding:
+        return _BASE
     found = []
-    for number in range(len(parents)):
+    for number in range(system.count):
         if system.gram[number, number] <= 0:
             continue
         values, left = system.solve([number])
-        if abs(float(values[0]) - 1) < _WHOLE and system.explained(left) > 0.98:
+        if abs(float(values[0]) - 1) < _WHOLE and system.explained(left) > _SAME:
             found.append((left, number))
     return min(found)[1] if found else None
 
 
-def _atoms(sample: Sample, parents: Sequence[Parent], chosen: Sequence[int]) -> Mixture | None:
+def _atoms(sample: Sample, parents: Sequence[Parent]) -> Mixture | None:
     """Tell whether every number of the change is a sum or a mean of some of the candidates'."""
-    some = [parents[item] for item in chosen]
+    deltas: list[Doubles] = []
     changes: list[Doubles] = []
-    child: list[Doubles] = []
-    ends: list[Doubles] = []
-    for pair, deltas, change, _ in _entries(sample, some, range(len(sample.pairs))):
-        if not is_stored_whole(pair):
+    steps: list[Doubles] = []
+    for place, delta in _deltas(sample, parents):
+        pair = sample.pairs[place]
+        if pair.ours.is_packed or pair.theirs.is_packed:
             return None
-        scale = rms(finite(pair.base))
-        step = ulps(finite(pair.child), pair.child_matrix.dtype.upper()).ravel() / scale
-        changes.append(np.stack([delta.ravel() for delta in deltas]))
-        child.append(change.ravel())
-        ends.append(step)
-        if sum(map(len, child)) > _MOST_ENTRIES:
+        scale = rms(pair.theirs.numbers)
+        deltas.append(delta / scale)
+        changes.append(pair.delta.ravel().astype(np.float64) / scale)
+        steps.append(ulps(pair.ours.numbers, pair.child_matrix.dtype.upper()).ravel() / scale)
+        if sum(map(len, changes)) > _MOST_ENTRIES:
             break
-    if not child:
+    if not changes:
         return None
-    return _fitted(
-        np.concatenate(changes, axis=1), np.concatenate(child), np.concatenate(ends), some
+    found = fit_atoms(
+        np.concatenate(deltas, axis=1), np.concatenate(changes), np.concatenate(steps)
     )
-
-
-def _fitted(
-    deltas: Doubles, change: Doubles, step: Doubles, parents: Sequence[Parent]
-) -> Mixture | None:
-    clear = (np.abs(deltas) > 20 * step).all(axis=0)
-    deltas, change, step = deltas[:, clear], change[clear], step[clear]
-    if deltas.shape[1] < 256:
+    if found is None:
         return None
-    scales = np.array([_mode(change, delta) for delta in deltas])
-    if not np.all(scales > 0):
-        return None
-    scaled = deltas * scales[:, None]
-    best: Mixture | None = None
-    for mean in (True, False):
-        fits, kept = _atom_shares(scaled, change, step, mean=mean)
-        if fits > _ATOMS and (best is None or fits > best.explained):
-            values = scales if mean else scales * kept
-            method = "ties" if mean else "dare"
-            names = tuple(parent.name for parent in parents)
-            best = Mixture(names, tuple(round(float(v), 4) for v in values), method, fits)
-    return best
-
-
-def _mode(change: Doubles, delta: Doubles) -> float:
-    """Return the most frequent ratio of a child's change and a candidate's, 0 if there is none."""
-    ratios = change / delta
-    ratios = ratios[(ratios > 0.02) & (ratios < 50)]
-    if len(ratios) < 64:
-        return 0.0
-    bins = np.round(np.log(ratios) / _TOLERANCE).astype(int)
-    places, counts = np.unique(bins, return_counts=True)
-    peak = places[np.argmax(counts)]
-    near = ratios[np.abs(bins - peak) <= 1]
-    return float(np.median(near)) if len(near) > 0.02 * len(change) else 0.0
-
-
-def _atom_shares(
-    scaled: Doubles, change: Doubles, step: Doubles, *, mean: bool
-) -> tuple[float, Doubles]:
-    """Return the share of numbers that are an atom, and how often each candidate takes part."""
-    count = len(scaled)
-    best = np.abs(change)
-    which = np.zeros(len(change), np.intp)
-    parts = [part for size in range(1, count + 1) for part in combinations(range(count), size)]
-    for number, part in enumerate(parts, start=1):
-        atom = scaled[list(part)].sum(axis=0)
-        away = np.abs(change - (atom / len(part) if mean else atom))
-        nearer = away < best
-        best[nearer], which[nearer] = away[nearer], number
-    fits = best <= 2 * step + _TOLERANCE * np.abs(scaled).max(axis=0)
-    kept = np.array(
-        [np.mean([k in (parts[w - 1] if w else ()) for w in which[:20_000]]) for k in range(count)]
-    )
-    return float(np.mean(fits)), kept
+    names = tuple(parent.name for parent in parents)
+    return Mixture(names, found.coefficients, found.method, found.explained)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steelyard.lineage.aligning.pairs import Pair, Sample
-from steelyard.lineage.edits.floats import finite
+from steelyard.lineage.edits.grids import Grids
 from steelyard.lineage.edits.noise import noise_of
 from steelyard.lineage.relation import Edit, EditKind
 
@@ -33,24 +33,36 @@ class Sparsity:
     """The sample with the same zeros in the base: other edits are left."""
 
 
-def judge_sparsity(sample: Sample) -> Sparsity | None:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Zeros:
+    """The zeros of one matrix."""
+
+    pair: Pair
+    gone: float = 0.0
+    """Share of numbers that are zero though rounding does not make them so."""
+    told: float = 0.0
+    """Share of zeros; those that rounding made are left out where they can be told apart."""
+
+
+def judge_sparsity(sample: Sample, grids: Grids) -> Sparsity | None:
     """Tell whether weights were pruned one by one; None if not."""
-    gone = {id(pair): _gone(pair) for pair in sample.matrices if pair.part == "weight"}
-    pruned = _pruned([pair for pair in sample.matrices if id(pair) in gone], gone)
+    pruned = _pruned([_zeros(pair, grids) for pair in sample.matrices if pair.part == "weight"])
     if not pruned:
         return None
-    zeros = _share(pruned, gone)
-    pattern = "2:4" if _is_of_four(pruned) and zeros < _MOST_OF_FOUR else "unstructured"
-    roles = tuple(sorted({pair.role for pair in pruned}))
+    pairs = [item.pair for item in pruned]
+    zeros = sum(item.told * item.pair.child.size for item in pruned)
+    zeros /= sum(pair.child.size for pair in pairs)
+    pattern = "2:4" if _is_of_four(pairs) and zeros < _MOST_OF_FOUR else "unstructured"
+    roles = tuple(sorted({pair.role for pair in pairs}))
     words = "two of every four" if pattern == "2:4" else f"{zeros:.0%}"
     edit = Edit(
         EditKind.SPARSIFIED,
         f"{words} of the weights of {len(roles)} kinds of matrices were set to zero",
         {"zeros": round(zeros, 4), "pattern": pattern, "roles": roles},
     )
-    kept = {id(pair) for pair in pruned}
+    kept = set(map(id, pairs))
     rest = (
-        replace(pair, base=np.where(finite(pair.child) == 0, np.float32(0), pair.base))
+        replace(pair, base=np.where(pair.ours.numbers == 0, np.float32(0), pair.base))
         if id(pair) in kept
         else pair
         for pair in sample.pairs
@@ -58,42 +70,31 @@ def judge_sparsity(sample: Sample) -> Sparsity | None:
     return Sparsity(edit, Sample(tuple(rest)))
 
 
-def _gone(pair: Pair) -> float:
-    """Return the share of numbers that are zero though rounding does not make them so."""
-    zero = finite(pair.child) == 0
-    if float(zero.mean()) <= _LEAST / 2:
-        return 0.0
-    noise = noise_of(pair, of_base=False)
+def _zeros(pair: Pair, grids: Grids) -> _Zeros:
+    zero = pair.ours.numbers == 0
+    share = float(zero.mean())
+    if share <= _LEAST / 2:
+        return _Zeros(pair)
+    noise = noise_of(pair, grids=grids, of_base=False)
     least = _BEYOND * noise.steps if noise.quantized else 0.0
-    result = np.mean(zero & (np.abs(finite(pair.base)) > least))
-    return float(result)
+    gone = float(np.mean(zero & (np.abs(pair.theirs.numbers) > least)))
+    return _Zeros(pair, gone, gone if noise.quantized else share)
 
 
-def _pruned(pairs: Sequence[Pair], gone: dict[int, float]) -> list[Pair]:
-    """Return the pairs of the roles that were pruned in most of their layers."""
-    roles: dict[str, list[Pair]] = {}
-    for pair in pairs:
-        roles.setdefault(pair.role, []).append(pair)
-    found: list[Pair] = []
+def _pruned(every: Sequence[_Zeros]) -> list[_Zeros]:
+    """Return the matrices of the roles that were pruned in most of their layers."""
+    roles: dict[str, list[_Zeros]] = {}
+    for item in every:
+        roles.setdefault(item.pair.role, []).append(item)
+    found: list[_Zeros] = []
     for same in roles.values():
-        if np.mean([gone[id(pair)] > _LEAST for pair in same]) > _HALF:
-            found += [pair for pair in same if gone[id(pair)] > _LEAST / 2]
+        if np.mean([item.gone > _LEAST for item in same]) > _HALF:
+            found += [item for item in same if item.gone > _LEAST / 2]
     return found
 
 
-def _share(pairs: Iterable[Pair], gone: dict[int, float]) -> float:
-    """Return the share of zeros; those that rounding made are told apart where they can be."""
-    zeros = total = 0.0
-    for pair in pairs:
-        exact = not noise_of(pair, of_base=False).quantized
-        share = float(np.mean(finite(pair.child) == 0)) if exact else gone[id(pair)]
-        zeros += share * pair.child.size
-        total += pair.child.size
-    return zeros / total if total else 0.0
-
-
 def _is_of_four(pairs: Sequence[Pair]) -> bool:
-    return all(_in_fours(finite(pair.child) == 0) for pair in pairs)
+    return all(_in_fours(pair.ours.numbers == 0) for pair in pairs)
 
 
 def _in_fours(zero: NDArray[np.bool_]) -> bool:

@@ -11,10 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from steelyard.lineage.edits.floats import (
-    Doubles,
-    ratio,
-)
+from steelyard.lineage.floats import Doubles, energy, ratio
 
 MARGIN: Final = 1.15
 """How far beyond drawn noise a singular value must lie to count: drawn ones differ by 3 percent."""
@@ -33,8 +30,6 @@ class Spectrum:
     """How many stand above the noise."""
     tail: float
     """Mean square of what is left, relative to the noise; infinity if there is no noise."""
-    gap: float
-    """The least value above the noise, relative to the next."""
     wide: float
     """Over how many rows or columns, the fewer of the two, the strongest direction spreads."""
 
@@ -60,12 +55,10 @@ def spectrum(delta: Doubles, steps: Doubles, *, seed: int = 0) -> Spectrum:
     rank = int((values > edge).sum())
     m, n = delta.shape
     freedom = (m - rank) * max(n - rank, 1)
-    left = float((values[rank:] ** 2).sum())
-    expected = float(np.mean(steps**2)) / 12 * freedom
+    left = energy(values[rank:])
+    expected = energy(steps) / steps.size / 12 * freedom
     expected += floor**2 * (m - rank)
-    following = float(values[rank]) if rank < len(values) else edge
-    gap = ratio(float(values[rank - 1]), max(following, edge / MARGIN)) if rank else 1.0
-    return Spectrum(values, noise, rank, ratio(left, expected), gap, wide)
+    return Spectrum(values, noise, rank, ratio(left, expected), wide)
 
 
 def _width(delta: Doubles) -> float:
@@ -78,7 +71,7 @@ def _width(delta: Doubles) -> float:
 
 
 def _participation(vector: Doubles) -> float:
-    size = float((vector**2).sum())
+    size = energy(vector)
     return size**2 / float((vector**4).sum()) if size > 1e-200 else 0.0
 
 

@@ -13,7 +13,7 @@ from steelyard.lineage.known.entries import Entry
 from steelyard.lineage.known.search import KINDS, Parts, candidates, signature, threshold
 from steelyard.lineage.matrix import Weights
 from steelyard.lineage.reading.remembering import Remembering
-from steelyard.lineage.relating.fixed_points import corrected
+from steelyard.lineage.relating.fixed_points import SURE, corrected
 from steelyard.lineage.relating.relatedness import relate
 from steelyard.lineage.relating.sketch_format import KeptUnits
 from steelyard.lineage.relating.sketches import Sketch, same_tokens, sketch_of
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 TESTED: Final = 24
 """Entries of a registry that are tested exactly: those whose signatures agree best."""
-DECISIVE: Final = -6.0
-"""Largest log10 p, corrected for the size of the registry, at which an entry is a relative."""
 _UNLIKELY: Final = 8
 """Entries of a large registry that are tested though nothing of their signatures agrees; a small
 one is tested whole."""
@@ -133,7 +131,7 @@ def search(
             if again is not None:
                 related = again.surer(base, related, test, hit=bool(agreement > least))
             log10_p = corrected(related.log10_p, tests)
-            if related.verdict in _VERDICTS and log10_p <= DECISIVE:
+            if related.verdict in _VERDICTS and log10_p <= SURE:
                 entry = registry.entry(int(index))
                 match = Match(entry, related, log10_p, float(agreement))
                 found.setdefault((*entry.key, entry.identity), match)

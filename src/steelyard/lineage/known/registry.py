@@ -20,13 +20,12 @@ from steelyard.errors import CheckpointError, ConfigError
 from steelyard.lineage.known import archive
 from steelyard.lineage.known.archive import Archive, Item, Selection, Shelf, Stack
 from steelyard.lineage.known.entries import Entry, canonical
-from steelyard.lineage.known.finding import DECISIVE, TESTED, Found, Match, parts_of, search
+from steelyard.lineage.known.finding import TESTED, Found, Match, parts_of, search
 from steelyard.lineage.known.search import Parts, signature
 from steelyard.lineage.matrix import Weights
 from steelyard.lineage.relating.sketches import Sketch
 
 __all__ = [
-    "DECISIVE",
     "SHIPPED",
     "TESTED",
     "Found",

@@ -6,7 +6,7 @@ Every weight comes out as outputs x inputs, as the model was published.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -18,14 +18,14 @@ from steelyard.checkpoints.naming import (
     parse_together,
     split_part,
 )
-from steelyard.checkpoints.tensors import DTYPE_BITS, Checkpoint, Tensor
+from steelyard.checkpoints.tensors import DTYPE_BITS, PLAIN, Checkpoint, Tensor
 from steelyard.errors import CheckpointError
 from steelyard.lineage.matrix import Floats
 from steelyard.lineage.reading.fusion import About, apart
-from steelyard.lineage.reading.packing import Parts, Stated, unpack
-from steelyard.lineage.reading.packing.parts import Open
+from steelyard.lineage.reading.packing import Decoded, Open, Parts, Stated, joined, unpack
 from steelyard.lineage.reading.stored import StoredMatrix
 from steelyard.lineage.reading.views import View, cut, mapped, reshaped, row, shifted, unpermuted
+from steelyard.lineage.roles import WRITING
 
 _TEXT: Final = (None, "encoder", "decoder")
 _SMALLEST: Final = 256
@@ -48,7 +48,6 @@ _READS_HIDDEN: Final = frozenset(
         "router",
     }
 )  # fmt: skip
-_WRITES_HIDDEN: Final = frozenset({"attention.o", "mlp.down", "experts.down"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +67,8 @@ class Layout:
 class _Family:
     """The tensors of one weight, by part."""
 
+    name: TensorName
+    """Of one of them."""
     tensors: dict[str, Tensor] = field(default_factory=dict)
 
     def main(self) -> tuple[str, Tensor] | None:
@@ -116,13 +117,15 @@ class _Sorting:
 
     def layout(self) -> Layout:
         """Sort."""
-        families: dict[TensorName, _Family] = {}
+        families: dict[tuple[str, int | None, int | None, str | None], _Family] = {}
         for key, name in self._names.items():
-            family = families.setdefault(replace(name, part=""), _Family())
-            family.tensors.setdefault(name.part, self._tensors[key])
-        one = [made for name, family in families.items() for made in self._of(name, family)]
+            place = (name.role, name.layer, name.expert, name.stack)
+            if place not in families:
+                families[place] = _Family(name)
+            families[place].tensors.setdefault(name.part, self._tensors[key])
+        one = [made for family in families.values() for made in self._of(family)]
         named: dict[tuple[str, str, int | None, int | None], StoredMatrix] = {}
-        widths = [self._hidden.get(None if stack in _TEXT else stack) for stack, _ in self._keys]
+        widths = [self._hidden.get(_stack(stack)) for stack, _ in self._keys]
         for made in apart(one, self._about, widths):
             if _has_shape(made):
                 named.setdefault((made.role, made.part, made.layer, made.expert), made)
@@ -142,12 +145,12 @@ class _Sorting:
             shape = self._tensors[key].shape
             is_norm = name.role in ("norm.attention", "norm.mlp", "norm.post_attention")
             if is_norm and name.part == "weight" and len(shape) == 1 and name.layer is not None:
-                stack = None if name.stack in _TEXT else name.stack
-                found.setdefault(stack, shape[0])
+                found.setdefault(_stack(name.stack), shape[0])
         return found
 
-    def _of(self, name: TensorName, family: _Family) -> Iterator[StoredMatrix]:
+    def _of(self, family: _Family) -> Iterator[StoredMatrix]:
         """Give what the tensors of one weight hold: it, and its bias."""
+        name = family.name
         if name.role.startswith("buffer."):
             return
         inside = name.layer is not None or name.stack in _TEXT
@@ -155,20 +158,23 @@ class _Sorting:
         place = None if name.layer is None else self._places.get((name.stack, name.layer))
         main = family.main()
         bias = family.tensors.get("bias")
-        held = [] if main is None else [("weight", main[1], self._decoded(name, family, *main))]
+        held = [] if main is None else [("weight", main[1], self._decoded(family, *main))]
         if bias is not None:
             held.append(("bias", bias, self._plain(bias)))
         for part, tensor, decoded in held:
             if decoded is None:
                 continue
-            view, scheme, shape = decoded
-            view = self._restored(name, part, tensor, view)
-            kind = tensor.dtype if scheme == "plain" else "F32"
-            for expert, each in _experts(name, part, view, shape):
-                yield StoredMatrix(role, part, place, expert, each, kind, scheme, tensor.name)
+            view = self._restored(name, part, tensor, decoded.view)
+            kind = _kind(tensor, decoded)
+            for expert, each in _experts(name, part, view, decoded.shape):
+                yield StoredMatrix(
+                    role, part, place, expert, each, kind, decoded.scheme, tensor.name
+                )
 
     def _restored(self, name: TensorName, part: str, tensor: Tensor, view: View) -> View:
         """Undo what llama.cpp's converter did to the numbers and their order."""
+        if self._checkpoint.format != "gguf":
+            return view
         heads = gguf_permutation(self._checkpoint, tensor)
         if heads is not None:
             view = unpermuted(view, heads)
@@ -176,26 +182,24 @@ class _Sorting:
         plain_norm = name.role.startswith("norm.") and name.role != "norm.ssm"
         if shift and part == "weight" and plain_norm:
             view = shifted(view, -shift)
-        if self._checkpoint.format == "gguf" and name.role == "ssm.a":
+        if name.role == "ssm.a":
             view = mapped(view, _logarithm)
         return view
 
-    def _decoded(
-        self, name: TensorName, family: _Family, part: str, main: Tensor
-    ) -> tuple[View, str, tuple[int, ...]] | None:
+    def _decoded(self, family: _Family, part: str, main: Tensor) -> Decoded | None:
         """Give the numbers of a weight, the scheme that packs them, and their logical shape."""
+        name = family.name
         beside = {key: one for key, one in family.tensors.items() if key not in _VALUES}
         stacked = name.role.startswith("experts.") and name.expert is None
         if not beside and part == "weight":
             return self._plain(main, stacked=stacked)
-        stack = None if name.stack in _TEXT else name.stack
-        hidden = self._hidden.get(stack)
+        hidden = self._hidden.get(_stack(name.stack))
         parts = Parts(
             main,
             part,
             beside,
             inputs=hidden if name.role in _READS_HIDDEN else None,
-            outputs=hidden if name.role in _WRITES_HIDDEN else None,
+            outputs=hidden if name.role in WRITING else None,
             stated=self._stated,
         )
         found = self._unpacked(parts)
@@ -203,7 +207,7 @@ class _Sorting:
             return self._plain(main, stacked=stacked)
         return found
 
-    def _unpacked(self, parts: Parts) -> tuple[View, str, tuple[int, ...]] | None:
+    def _unpacked(self, parts: Parts) -> Decoded | None:
         main = parts.main
         if main.quantized or main.dtype in ("F16", "BF16", "F32", "F64"):
             return None
@@ -212,24 +216,19 @@ class _Sorting:
         except CheckpointError:
             # One damaged description must not keep all the others from being read.
             packed = None
-        if packed is None:
-            if parts.part == "packed":
-                self._unreadable.append(main.name)
-            return None
-        return packed.view, packed.scheme, packed.shape
+        if packed is None and parts.part == "packed":
+            self._unreadable.append(main.name)
+        return packed
 
-    def _plain(
-        self, tensor: Tensor, *, stacked: bool = False
-    ) -> tuple[View, str, tuple[int, ...]] | None:
+    def _plain(self, tensor: Tensor, *, stacked: bool = False) -> Decoded | None:
         """Give numbers that need nothing beside them; None for those that are no weights.
 
         Of matrices that are stacked in one tensor, the rows of all come one after another.
         """
         if tensor.quantized or tensor.dtype in _NUMBERS:
             joint = stacked and len(tensor.shape) == 3 and tensor.strides is None
-            rows = (tensor.shape[0] * tensor.shape[1], tensor.shape[2]) if joint else tensor.shape
-            view = self._open(replace(tensor, shape=rows))
-            return view, tensor.encoding if tensor.quantized else "plain", tensor.shape
+            view = self._open(joined(tensor, tensor.shape[2]) if joint else tensor)
+            return Decoded(view, tensor.encoding if tensor.quantized else PLAIN, tensor.shape)
         small = DTYPE_BITS[tensor.dtype] <= 8 and tensor.dtype != "BOOL"
         packed = small or (tensor.dtype in ("I32", "U32") and tensor.name in self._names)
         if packed and tensor.elements >= _SMALLEST and len(tensor.shape) > 1:
@@ -252,15 +251,11 @@ class _Sorting:
                 if decoded is not None:
                     yield from self._one(tensor, decoded)
 
-    def _one(
-        self, tensor: Tensor, decoded: tuple[View, str, tuple[int, ...]]
-    ) -> Iterator[StoredMatrix]:
-        view, scheme, _ = decoded
-        kind = tensor.dtype if scheme == "plain" else "F32"
+    def _one(self, tensor: Tensor, decoded: Decoded) -> Iterator[StoredMatrix]:
+        view, scheme, role = decoded.view, decoded.scheme, f"tensor:{tensor.name}"
         if len(view.shape) < 2 or view.shape[0] * view.shape[1] >= _SMALLEST:
-            yield StoredMatrix(
-                f"tensor:{tensor.name}", "weight", None, None, view, kind, scheme, tensor.name
-            )
+            kind = _kind(tensor, decoded)
+            yield StoredMatrix(role, "weight", None, None, view, kind, scheme, tensor.name)
 
     def _without_names(self) -> tuple[list[Parts], list[Tensor]]:
         """Sort tensors without a known name: those that belong together, and the others."""
@@ -288,6 +283,11 @@ class _Sorting:
         return found, [tensor for key, tensor in free.items() if key not in taken]
 
 
+def _kind(tensor: Tensor, decoded: Decoded) -> str:
+    """Return the element type, or what the scheme decodes to."""
+    return tensor.dtype if decoded.scheme == PLAIN else "F32"
+
+
 def _logarithm(values: Floats) -> Floats:
     """Undo `-exp(x)`."""
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -313,6 +313,11 @@ def _experts(
         yield name.expert, view
 
 
+def _stack(name: str | None) -> str | None:
+    """Name a stack, all that read and write text by None: they share their hidden space."""
+    return None if name in _TEXT else name
+
+
 def _layers(names: Iterable[TensorName]) -> list[tuple[str | None, int]]:
     """Return (stack, number) of each block, text stacks first."""
     found = {
@@ -327,7 +332,7 @@ def _has_shape(matrix: StoredMatrix) -> bool:
     """Tell whether a weight has numbers, and as many dimensions as its role takes."""
     if 0 in matrix.shape:
         return False
-    is_matrix = matrix.role in _READS_HIDDEN | _WRITES_HIDDEN
+    is_matrix = matrix.role in _READS_HIDDEN or matrix.role in WRITING
     return len(matrix.shape) == 2 or matrix.part != "weight" or not is_matrix
 
 

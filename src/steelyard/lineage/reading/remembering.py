@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from steelyard.lineage.matrix import Floats, Matrix, Sizes, Weights
-from steelyard.lineage.reading.stored import Columnar, WithVectors
+from steelyard.lineage.matrix import Floats, Matrix, Weights
+from steelyard.lineage.reading.stored import Columnar
+from steelyard.lineage.reading.wrapping import Wrapper
 
 _LARGEST_KEPT = 32_000_000
 """Bytes of the largest piece that is kept."""
@@ -88,22 +89,15 @@ class _Remembered:
         return piece
 
 
-class Remembering:
+class Remembering(Wrapper):
     """A model that keeps rows that were read, up to `room` bytes.
 
     Law: it gives what the model gives, and `bytes_read` never grows for rows that are kept.
     """
 
     def __init__(self, weights: Weights, *, room: int = 256_000_000) -> None:
-        self._weights = weights
+        super().__init__(weights)
         self._shelf = _Shelf(room)
-        self.name, self.format = weights.name, weights.format
-        self.layers = weights.layers
-
-    @property
-    def sizes(self) -> Sizes:
-        """Return the model's sizes."""
-        return self._weights.sizes
 
     def matrix(
         self,
@@ -127,23 +121,7 @@ class Remembering:
 
     def vectors(self) -> tuple[Matrix, ...]:
         """Return vectors whose name says nothing."""
-        inner = self._weights
-        found = inner.vectors() if isinstance(inner, WithVectors) else ()
-        return tuple(self._wrap(item) for item in found)
+        return tuple(self._wrap(item) for item in super().vectors())
 
     def _wrap(self, matrix: Matrix) -> Matrix:
         return _Remembered(matrix, self._shelf)
-
-    def tokens(self) -> tuple[str, ...] | None:
-        """Return the token strings by row of the embedding."""
-        return self._weights.tokens()
-
-    @property
-    def bytes_read(self) -> int:
-        """Count the bytes fetched so far."""
-        return self._weights.bytes_read
-
-    @property
-    def requests(self) -> int:
-        """Count the ranged reads made so far."""
-        return self._weights.requests

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import Final, Protocol, runtime_checkable
+from typing import Final, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
 from steelyard.lineage.matrix import Floats, Matrix
 from steelyard.lineage.reading.views import View
 
+Key = tuple[str, int | None, int | None, str]
+"""What finds a weight: role, layer, expert, part."""
+_Some = TypeVar("_Some", bound=Matrix)
 _LARGEST: Final = np.float32(1e12)
 """Sums of squares of as many numbers as a model has stay within float32."""
 
@@ -96,6 +100,26 @@ class WithVectors(Protocol):
 
     def vectors(self) -> tuple[Matrix, ...]:
         """Return those vectors; their role is `tensor:` and the name."""
+
+
+def key_of(matrix: Matrix) -> Key:
+    """Return what finds a weight among those of its model."""
+    return matrix.role, matrix.layer, matrix.expert, matrix.part
+
+
+def in_order(matrices: Iterable[_Some]) -> tuple[_Some, ...]:
+    """Sort weights as `Weights.matrices` has them: outside of blocks first, then by layer."""
+    return tuple(
+        sorted(
+            matrices,
+            key=lambda m: (-1 if m.layer is None else m.layer, m.role, m.expert or 0, m.part),
+        )
+    )
+
+
+def norm_of(parts: Collection[str]) -> str | None:
+    """Tell the kind of a model's norms by what is stored of them; None where nothing is."""
+    return ("layer" if "bias" in parts else "rms") if parts else None
 
 
 def view_of(matrix: Matrix) -> View:

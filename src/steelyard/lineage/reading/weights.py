@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, Self
 
 from steelyard.checkpoints.model import Model
@@ -18,40 +20,51 @@ from steelyard.checkpoints.rows import (
 )
 from steelyard.checkpoints.tensors import Checkpoint, Tensor
 from steelyard.checkpoints.zips import ZipMember, directory
-from steelyard.lineage.matrix import Floats, Matrix, Sizes, Weights
+from steelyard.lineage.matrix import Floats, Matrix, Sizes
 from steelyard.lineage.reading.fusion import About
 from steelyard.lineage.reading.layouts import Layout, lay_out
 from steelyard.lineage.reading.packing import Stated
-from steelyard.lineage.reading.stored import StoredMatrix
+from steelyard.lineage.reading.stored import StoredMatrix, in_order, key_of, norm_of
 from steelyard.lineage.reading.tokens import read_tokens
 from steelyard.lineage.reading.views import Codes, Stored, View
+from steelyard.lineage.roles import INTO_NEURONS
 from steelyard.sources.base import ByteReader
+from steelyard.sources.watched import WatchedReader
 
 _LANGUAGE: Final = ("text_config", "llm_config", "language_config")
 """Where the configuration of a model with several stacks tells of the one that reads text."""
 _EMPTY: Final = Checkpoint("", (), ())
 
 
-class _Counting(ByteReader):
-    """Count what is read of one file, for the model it belongs to."""
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """The numbers of one tensor, read when they are asked for."""
 
-    def __init__(self, reader: ByteReader, owner: StoredWeights) -> None:
-        self._reader, self._owner = reader, owner
-        self.name, self.size = reader.name, reader.size
+    tensor: Tensor
+    source: Callable[[Tensor], tuple[ByteReader, Mapping[str, ZipMember] | None]]
 
-    def read(self, offset: int, length: int) -> bytes:
-        self._owner.count(length)
-        return self._reader.read(offset, length)
+    def read(self, first: int, count: int) -> Floats:
+        """Return rows as numbers; a vector flat."""
+        reader, members = self.source(self.tensor)
+        values = read_rows(reader, self.tensor, first, count, members=members)
+        return values.ravel() if len(self.tensor.shape) < 2 else values
 
-    def view(self, offset: int, length: int) -> memoryview:
-        self._owner.count(length)
-        return self._reader.view(offset, length)
+    def columns(self, first: int, count: int) -> Floats:
+        """Return columns as numbers."""
+        return as_floats(self.code_columns(first, count))
 
-    def close(self) -> None:
-        self._reader.close()
+    def codes(self, first: int, count: int) -> Codes:
+        """Return rows in the type that they are stored in."""
+        reader, members = self.source(self.tensor)
+        return read_stored(reader, self.tensor, first, count, members=members)
+
+    def code_columns(self, first: int, count: int) -> Codes:
+        """Return columns in the type that they are stored in."""
+        reader, members = self.source(self.tensor)
+        return read_columns(reader, self.tensor, first, count, members=members)
 
 
-class StoredWeights(Weights):
+class StoredWeights:
     """The main weights set of a model; see `Weights`. Files stay open until `close`."""
 
     def __init__(self, model: Model, *, name: str | None = None) -> None:
@@ -59,71 +72,39 @@ class StoredWeights(Weights):
         self._checkpoint = model.main or _EMPTY
         self._readers: dict[str, ByteReader] = {}
         self._members: dict[str, Mapping[str, ZipMember]] = {}
-        self._tokens: tuple[str, ...] | None = None
-        self._asked = False
-        self._bytes = self._requests = 0
+        self.bytes_read = self.requests = 0
+        self._heads = self._config("num_attention_heads", "n_head", "attention.head_count")
         self._layout: Layout = lay_out(
-            self._checkpoint,
-            self._open,
-            about=About(self._config("num_attention_heads", "n_head", "attention.head_count")),
-            stated=self._packing(),
+            self._checkpoint, self._open, about=About(self._heads), stated=self._packing()
         )
-        self._found = {
-            (item.role, item.layer, item.expert, item.part): item
-            for item in (*self._layout.named, *self._layout.unnamed)
-        }
-        self._name = name or model.source.spec
+        self._found = {key_of(item): item for item in (*self._layout.named, *self._layout.unnamed)}
+        self.name = name or model.source.spec
+        self.format = self._checkpoint.format
+        self.layers = self._layout.layers
+        self.unreadable = self._layout.unreadable
+        """Tensors that are packed in a way that is not decoded: nothing is known of them."""
 
-    @property
-    def name(self) -> str:
-        """What to call the model."""
-        return self._name
+    def _count(self, length: int) -> None:
+        self.bytes_read += length
+        self.requests += 1
 
-    @property
-    def format(self) -> str:
-        """Container."""
-        return self._checkpoint.format
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """Names of the blocks in order."""
-        return self._layout.layers
-
-    @property
-    def bytes_read(self) -> int:
-        """Bytes fetched so far."""
-        return self._bytes
-
-    @property
-    def requests(self) -> int:
-        """Ranged reads made so far."""
-        return self._requests
-
-    def count(self, length: int) -> None:
-        """Count one read."""
-        self._bytes += length
-        self._requests += 1
-
-    @property
+    @cached_property
     def sizes(self) -> Sizes:
         """Its sizes, as the shapes show them."""
         embedding = self.matrix("embedding")
-        up = self._first("mlp.up", "mlp.gate", "experts.up", "experts.gate")
+        up = self._first(*INTO_NEURONS)
         experts = {item.expert for item in self._layout.named if item.expert is not None}
-        biased = any(
-            item.role.startswith("norm.") and item.part == "bias" for item in self._layout.named
-        )
-        normed = any(item.role.startswith("norm.") for item in self._layout.named)
+        norms = {item.part for item in self._layout.named if item.role.startswith("norm.")}
         two = embedding is not None and len(embedding.shape) == 2
         return Sizes(
             hidden=embedding.shape[1] if embedding is not None and two else None,
             layers=len(self.layers),
             feed_forward=up.shape[0] if up is not None else None,
             vocabulary=embedding.shape[0] if embedding is not None and two else None,
-            heads=self._config("num_attention_heads", "n_head", "attention.head_count"),
+            heads=self._heads,
             kv_heads=self._config("num_key_value_heads", "attention.head_count_kv"),
             experts=len(experts) or None,
-            norm=("layer" if biased else "rms") if normed else None,
+            norm=norm_of(norms),
         )
 
     def _first(self, *roles: str) -> StoredMatrix | None:
@@ -161,12 +142,11 @@ class StoredWeights(Weights):
 
     def matrices(self) -> tuple[Matrix, ...]:
         """Return every weight with a role, those outside of blocks first, then layer by layer."""
-        return tuple(
-            sorted(
-                self._layout.named,
-                key=lambda m: (-1 if m.layer is None else m.layer, m.role, m.expert or 0, m.part),
-            )
-        )
+        return self._ordered
+
+    @cached_property
+    def _ordered(self) -> tuple[Matrix, ...]:
+        return in_order(self._layout.named)
 
     def unnamed(self) -> tuple[Matrix, ...]:
         """Return matrices whose name says nothing, as stored."""
@@ -176,20 +156,18 @@ class StoredWeights(Weights):
         """Return vectors whose name says nothing."""
         return self._layout.vectors
 
-    @property
-    def unreadable(self) -> tuple[str, ...]:
-        """Tensors that are packed in a way that is not decoded: nothing is known of them."""
-        return self._layout.unreadable
-
     def tokens(self) -> tuple[str, ...] | None:
         """Return the token strings by row of the embedding."""
-        if not self._asked:
-            before = self._model.source.bytes_read
-            self._tokens, self._asked = read_tokens(self._model), True
-            read = self._model.source.bytes_read - before
-            if read:
-                self.count(read)
         return self._tokens
+
+    @cached_property
+    def _tokens(self) -> tuple[str, ...] | None:
+        before = self._model.source.bytes_read
+        found = read_tokens(self._model)
+        read = self._model.source.bytes_read - before
+        if read:
+            self._count(read)
+        return found
 
     def _packing(self) -> Stated:
         """Read what the configuration says of packed weights."""
@@ -208,40 +186,24 @@ class StoredWeights(Weights):
     def _open(self, tensor: Tensor) -> View:
         """Give a tensor's rows as stored; nothing is read yet."""
         rows, width = shape_of_rows(tensor)
-
-        def source() -> tuple[ByteReader, Mapping[str, ZipMember] | None]:
-            reader = self._reader(tensor.file)
-            return reader, self._archive(tensor, reader)
-
-        def read(first: int, count: int) -> Floats:
-            reader, members = source()
-            values = read_rows(reader, tensor, first, count, members=members)
-            return values.ravel() if len(tensor.shape) < 2 else values
-
-        def codes(first: int, count: int) -> Codes:
-            reader, members = source()
-            return read_stored(reader, tensor, first, count, members=members)
-
-        def code_columns(first: int, count: int) -> Codes:
-            reader, members = source()
-            return read_columns(reader, tensor, first, count, members=members)
-
-        def columns(first: int, count: int) -> Floats:
-            return as_floats(code_columns(first, count))
-
-        shape = (rows,) if len(tensor.shape) < 2 else (rows, width)
-        apart = len(shape) == 2 and has_columns(tensor)
+        held = _Rows(tensor, self._source)
+        is_matrix = len(tensor.shape) > 1
         return View(
-            shape,
-            read,
+            (rows, width) if is_matrix else (rows,),
+            held.read,
             bytes_of_rows(tensor, rows),
-            columns if apart else None,
-            Stored(codes, code_columns),
+            held.columns if is_matrix and has_columns(tensor) else None,
+            Stored(held.codes, held.code_columns),
         )
+
+    def _source(self, tensor: Tensor) -> tuple[ByteReader, Mapping[str, ZipMember] | None]:
+        """Return where a tensor lies: its file, and what is in it where that is an archive."""
+        reader = self._reader(tensor.file)
+        return reader, self._archive(tensor, reader)
 
     def _reader(self, path: str) -> ByteReader:
         if path not in self._readers:
-            self._readers[path] = _Counting(self._model.source.open(path), self)
+            self._readers[path] = WatchedReader(self._model.source.open(path), self._count)
         return self._readers[path]
 
     def _archive(self, tensor: Tensor, reader: ByteReader) -> Mapping[str, ZipMember] | None:

@@ -9,23 +9,30 @@ reached. Vectors are then given the roles of those that they equal or follow.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod, sqrt
 from typing import Final
 
-from steelyard.lineage.aligning.alignment import spread
-from steelyard.lineage.matrix import Matrix, Sizes, Weights
-from steelyard.lineage.reading.stored import StoredMatrix, WithVectors, view_of
+from steelyard.lineage.aligning.alignment import ROWS, spread
+from steelyard.lineage.matrix import Matrix, Sizes, Weights, cost_of_rows
+from steelyard.lineage.reading.stored import (
+    Key,
+    StoredMatrix,
+    WithVectors,
+    in_order,
+    key_of,
+    norm_of,
+    view_of,
+)
 from steelyard.lineage.reading.views import cut, turned
+from steelyard.lineage.reading.wrapping import Wrapper
 from steelyard.lineage.relating.fixed_points import Agreement
-from steelyard.lineage.relating.placing import Fit, Pool, cost, follow
+from steelyard.lineage.relating.placing import Fit, Pool, follow
+from steelyard.lineage.roles import BY_TOKEN
 
 BUDGET: Final = 32_000_000
 """Most bytes that are read to place matrices, of both models together, unless told otherwise."""
-_ROWS: Final = (64, 32, 16)
-"""Rows of each matrix that are compared: the most that the budget allows. Sixteen that fit cannot
-be chance: 16! is 2e13."""
 _OUTSIDE: Final = 2
 """Largest matrices without a name that are looked at whatever it costs: embedding and head."""
 _MOST_VECTORS: Final = 8192
@@ -46,7 +53,7 @@ class Placement:
     agreement: Agreement
 
 
-class Placed:
+class Placed(Wrapper):
     """A model whose anonymous matrices have the roles of the base's that they match."""
 
     def __init__(
@@ -56,10 +63,9 @@ class Placed:
         placements: Sequence[Placement],
         layers: Sequence[str],
     ) -> None:
-        self._weights = weights
-        self._extra = {(m.role, m.layer, m.expert, m.part): m for m in extra}
+        super().__init__(weights)
+        self._extra = {key_of(matrix): matrix for matrix in extra}
         self.placements = tuple(placements)
-        self.name, self.format = weights.name, weights.format
         self.layers = tuple(layers)
 
     @property
@@ -73,7 +79,7 @@ class Placed:
             sizes = replace(sizes, hidden=embedding.shape[1], vocabulary=embedding.shape[0])
         if sizes.norm is None:
             parts = {part for role, _, _, part in self._extra if role.startswith("norm.")}
-            sizes = replace(sizes, norm=("layer" if "bias" in parts else "rms") if parts else None)
+            sizes = replace(sizes, norm=norm_of(parts))
         return replace(sizes, layers=len(self.layers))
 
     def _extra_of(self, role: str) -> Matrix | None:
@@ -93,31 +99,19 @@ class Placed:
 
     def matrices(self) -> tuple[Matrix, ...]:
         """Return every weight with a role, those outside of blocks first, then layer by layer."""
-        return tuple(
-            sorted(
-                (*self._weights.matrices(), *self._extra.values()),
-                key=lambda m: (-1 if m.layer is None else m.layer, m.role, m.expert or 0, m.part),
-            )
-        )
+        return in_order((*self._weights.matrices(), *self._extra.values()))
 
     def unnamed(self) -> tuple[Matrix, ...]:
         """Return the matrices that were not placed."""
-        placed = {m.tensor for m in self._extra.values()}
-        return tuple(m for m in self._weights.unnamed() if m.tensor not in placed)
+        return self._left(self._weights.unnamed())
 
-    def tokens(self) -> tuple[str, ...] | None:
-        """Return the token strings by row of the embedding."""
-        return self._weights.tokens()
+    def vectors(self) -> tuple[Matrix, ...]:
+        """Return the vectors that were not placed."""
+        return self._left(super().vectors())
 
-    @property
-    def bytes_read(self) -> int:
-        """Count the bytes fetched so far."""
-        return self._weights.bytes_read
-
-    @property
-    def requests(self) -> int:
-        """Count the ranged reads made so far."""
-        return self._weights.requests
+    def _left(self, matrices: Iterable[Matrix]) -> tuple[Matrix, ...]:
+        placed = {matrix.tensor for matrix in self._extra.values()}
+        return tuple(matrix for matrix in matrices if matrix.tensor not in placed)
 
 
 def place_both(child: Weights, base: Weights, *, budget: int = BUDGET) -> tuple[Placed, Weights]:
@@ -157,13 +151,11 @@ def place(child: Weights, base: Weights, *, budget: int = BUDGET, nameless: bool
     unknown = tuple(matrix for matrix in child.unnamed() if len(matrix.shape) == 2)
     if not unknown:
         return Placed(child, (), (), child.layers)
-    taken = {(m.role, m.layer, m.expert, m.part) for m in child.matrices()}
+    taken = {key_of(matrix) for matrix in child.matrices()}
     free = [
         matrix
         for matrix in (*base.matrices(), *(base.unnamed() if nameless else ()))
-        if matrix.part == "weight"
-        and len(matrix.shape) == 2
-        and (matrix.role, matrix.layer, matrix.expert, matrix.part) not in taken
+        if matrix.part == "weight" and len(matrix.shape) == 2 and key_of(matrix) not in taken
     ]
     tried, known, rows = _affordable(unknown, free, budget)
     pool = Pool(known, rows)
@@ -190,11 +182,12 @@ def _affordable(
     shapes = {tuple(matrix.shape) for matrix in nameless}
     free = [m for m in free if _reads(m, shapes) or m.layer is not None or _tall(m)]
     nameless, free = _few(nameless, free)
-    for rows in _ROWS:
-        ours = sum(cost(m, rows) for m in nameless)
-        if ours + sum(cost(m, rows) for m in free if _reads(m, shapes)) <= budget:
+    # The fewest, sixteen that fit, cannot be chance: 16! is 2e13.
+    for rows in ROWS:
+        ours = sum(cost_of_rows(m, rows) for m in nameless)
+        if ours + sum(cost_of_rows(m, rows) for m in free if _reads(m, shapes)) <= budget:
             return nameless, free, rows
-    rows = _ROWS[-1]
+    rows = ROWS[-1]
     largest = sorted(nameless, key=lambda m: -prod(m.shape))[:_OUTSIDE]
     tried = _some(nameless, largest, rows, budget // 2)
     return tried, _some(free, [m for m in free if _tall(m)], rows, budget // 2), rows
@@ -223,7 +216,7 @@ def _reads(matrix: Matrix, shapes: set[tuple[int, ...]]) -> bool:
 
 
 def _tall(matrix: Matrix) -> bool:
-    return matrix.role in ("embedding", "output_head")
+    return matrix.role in BY_TOKEN
 
 
 def _some(
@@ -232,7 +225,7 @@ def _some(
     """Take some matrices whatever they cost, and others while the budget lasts, evenly spread."""
     first = {id(matrix) for matrix in kept}
     others = [matrix for matrix in matrices if id(matrix) not in first]
-    total = sum(cost(matrix, rows) for matrix in others)
+    total = sum(cost_of_rows(matrix, rows) for matrix in others)
     share = 1.0 if total <= budget else budget / total
     picked = spread(range(len(others)), max(int(len(others) * share), 1))
     return [*kept, *(others[number] for number in sorted(picked))]
@@ -279,7 +272,7 @@ def _placed(matrix: Matrix, fit: Fit, places: Mapping[int, int]) -> list[StoredM
 def _vectors(
     child: Weights,
     base: Weights,
-    taken: set[tuple[str, int | None, int | None, str]],
+    taken: set[Key],
     places: Mapping[int, int],
 ) -> list[StoredMatrix]:
     """Give vectors without a name the roles of the base's that they equal or follow."""

@@ -20,10 +20,12 @@ from math import log, pi, sqrt
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from steelyard.lineage.aligning.matching import unit
+from steelyard.lineage.floats import finite
 from steelyard.lineage.matrix import Floats
-from steelyard.lineage.relating.fixed_points import corrected, counted
+from steelyard.lineage.relating.fixed_points import SURE, corrected, counted
 
 BLOCK: Final = 16
 """Units that are compared with each other where larger moves would show."""
@@ -32,9 +34,6 @@ _SMOOTH: Final = 8.0
 """Standard deviations from what chance gives."""
 _LAGS: Final = (1, 2, 4)
 """Tables that interleave two smooth ones (sines and cosines) are smooth at the second neighbor."""
-_FORMULA: Final = -6.0
-"""Power of ten at which units are said to follow a formula: the bound of the test that this
-protects, against the formula in place of another model. Random units do so once in a million."""
 _MOST: Final = 64
 """Units that are held against formulas; those that are made by one all follow it."""
 _HARMONIC: Final = 0.3
@@ -65,7 +64,7 @@ def order_of(rows: Floats) -> Order:
     |cosine| against that of all pairs; size: Spearman's correlation with the number; both by their
     distance from chance in standard deviations.
     """
-    clean = np.nan_to_num(rows, nan=0.0, posinf=0.0, neginf=0.0)
+    clean = finite(rows)
     count = len(clean)
     if count < BLOCK or clean.ndim != 2 or clean.shape[1] < 2:
         return Order.FREE
@@ -79,34 +78,45 @@ def order_of(rows: Floats) -> Order:
     size = np.linalg.norm(clean / max(float(np.abs(clean).max(initial=0)), 1e-30), axis=1)
     if float(size.std()) <= 1e-6 * float(size.mean() + 1e-30):
         return Order.FREE
-    ranks = np.argsort(np.argsort(size, kind="stable"), kind="stable")
-    rho = float(np.corrcoef(ranks, np.arange(count))[0, 1])
-    return Order.SORTED if abs(rho) * sqrt(count - 1) > _SORTED else Order.FREE
+    return Order.SORTED if abs(_rank_correlation(size)) * sqrt(count - 1) > _SORTED else Order.FREE
+
+
+def _rank_correlation(values: Floats) -> float:
+    """Return Spearman's correlation of numbers with their place; of equal ones the first is less.
+
+    Source: Spearman, "The Proof and Measurement of Association between Two Things" (1904).
+    """
+    count = len(values)
+    apart = np.argsort(values, kind="stable") - np.arange(count)
+    return 1 - 6 * float(apart @ apart) / (count * (count * count - 1))
 
 
 def _is_smooth(directions: Floats) -> bool:
     count = len(directions)
     alike = np.abs(directions @ directions.T)
-    upper = alike[np.triu_indices(count, 1)]
-    spread = float(upper.std())
-    if spread <= _least_spread(upper):
+    upper = alike.ravel()[_above_diagonal(count)]
+    spread, common = float(upper.std()), float(upper.mean())
+    if spread <= 1e-6 * max(1.0, common):
+        # No more than rounding alone may spread.
         return False
-    for lag in _LAGS:
-        near = np.diagonal(alike, lag)
-        if (near.mean() - upper.mean()) / spread * sqrt(len(near)) > _SMOOTH:
-            return True
-    return False
+    near = (np.diagonal(alike, lag) for lag in _LAGS)
+    return any((each.mean() - common) / spread * sqrt(len(each)) > _SMOOTH for each in near)
 
 
-def _least_spread(values: Floats) -> float:
-    """Return what rounding alone may spread."""
-    return 1e-6 * max(1.0, float(values.mean()))
+@lru_cache(maxsize=8)
+def _above_diagonal(count: int) -> NDArray[np.intp]:
+    """Return where the elements above the diagonal of a square matrix lie, row by row."""
+    row, column = np.triu_indices(count, 1)
+    places: NDArray[np.intp] = row * count + column
+    places.setflags(write=False)
+    return places
 
 
 def _follows_formula(directions: Floats) -> bool:
-    formulas = _formulas(*directions.shape)
-    found = min(counted(np.abs(directions @ formula.T)).log10_p for formula in formulas)
-    return corrected(found, len(formulas)) <= _FORMULA
+    count = len(directions)
+    alike = np.abs(_formulas(*directions.shape) @ directions.T)
+    found = min(counted(alike[at : at + count].T).log10_p for at in range(0, len(alike), count))
+    return corrected(found, len(alike) // count) <= SURE
 
 
 def _is_harmonic(directions: Floats) -> bool:
@@ -130,8 +140,10 @@ def _is_harmonic(directions: Floats) -> bool:
 
 
 @lru_cache(maxsize=8)
-def _formulas(count: int, width: int) -> tuple[Floats, ...]:
-    """Return count x width rows of length one that people initialize with, or transform signals by.
+def _formulas(count: int, width: int) -> Floats:
+    """Return rows of length one that people initialize with, or transform signals by.
+
+    Of each formula there are `count`, of `width` numbers; one formula follows another.
 
     Identity and Sylvester's Hadamard matrix (ZerO initialization: Zhao, Schaefer, Anandkumar,
     "ZerO Initialization", 2022), cosines and sines of the Fourier transform, the discrete cosine
@@ -149,7 +161,9 @@ def _formulas(count: int, width: int) -> tuple[Floats, ...]:
         np.sin(2 * pi * row * column / width),
         np.cos(pi * row * (column + 0.5) / width),
     )
-    return tuple(unit(np.asarray(each, np.float32)) for each in made)
+    rows = np.concatenate([unit(np.asarray(each, np.float32)) for each in made])
+    rows.setflags(write=False)
+    return rows
 
 
 def joined(first: Order, second: Order) -> Order:

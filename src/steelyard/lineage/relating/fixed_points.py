@@ -26,6 +26,9 @@ from steelyard.lineage.matrix import Floats
 _DEPTHS: Final = (1, 4, 16)
 """An item counts if its namesake is among the q most alike; each q is a test of its own."""
 _LOG10: Final = log(10)
+SURE: Final = -6.0
+"""Power of ten below which agreement is no chance: two parts are said to share their origin, and
+units to follow a formula. Independent ones do so once in a million."""
 
 
 @dataclass(frozen=True, slots=True)

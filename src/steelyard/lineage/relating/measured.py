@@ -13,18 +13,18 @@ from typing import Final, Protocol
 
 import numpy as np
 
+from steelyard.lineage.aligning.alignment import ROWS as SAMPLED
 from steelyard.lineage.aligning.alignment import Indices, gathered
-from steelyard.lineage.matrix import Floats, Matrix, Weights
+from steelyard.lineage.floats import finite
+from steelyard.lineage.matrix import Floats, Matrix, Weights, cost_of_rows
 from steelyard.lineage.relating.exchangeability import BLOCK, Order, joined, order_of
+from steelyard.lineage.roles import NORM_BEFORE
 
-ROWS: Final = 64
-"""Tokens, and units of a layer, that are read."""
+ROWS: Final = SAMPLED[0]
+"""Tokens, and units of a layer, that are read: those that `alignment` samples, for then they have
+been fetched already."""
 DIMENSIONS: Final = 512
 """Hidden dimensions that are compared; any fixed part of them is as exact as all."""
-FIRST_TOKEN: Final = 300
-"""Far enough from special tokens in every tokenizer."""
-SURE: Final = -6.0
-"""Power of ten below which two parts are said to share their origin."""
 WRITER: Final = "attention.o"
 """Whose rows vouch for a layer where its neurons do not."""
 WRITER_ROWS: Final = 16
@@ -178,7 +178,7 @@ class Reading:
         matrix = unit_matrix(self._weights, role, layer)
         if matrix is None:
             return None
-        rows = folded(self._weights, role, layer, matrix.rows(0, self._count))
+        rows = _folded(self._weights, role, layer, matrix.rows(0, self._count))
         responses = np.empty((len(rows), 0), np.float32)
         if tokens.shape[1:] == rows.shape[1:] and len(tokens) > 1:
             # In double precision, so that a sketch is the same on every processor.
@@ -191,6 +191,10 @@ class Reading:
 
     def writers(self) -> Mapping[int, Units]:
         """Read the first rows of what the attention of the chosen layers writes."""
+        return self._writers
+
+    @cached_property
+    def _writers(self) -> dict[int, Units]:
         found: dict[int, Units] = {}
         for layer in self._chosen:
             matrix = unit_matrix(self._weights, WRITER, layer)
@@ -225,14 +229,12 @@ def unit_matrix(weights: Weights, role: str, layer: int) -> Matrix | None:
 def cost_of_units(weights: Weights, role: str, layer: int, count: int = ROWS) -> int:
     """Return the bytes that reading so many units of a layer takes."""
     matrix = unit_matrix(weights, role, layer)
-    if matrix is None:
-        return 0
-    return matrix.nbytes * min(count, matrix.shape[0]) // max(matrix.shape[0], 1)
+    return 0 if matrix is None else cost_of_rows(matrix, count)
 
 
-def folded(weights: Weights, role: str, layer: int, rows: Floats) -> Floats:
+def _folded(weights: Weights, role: str, layer: int, rows: Floats) -> Floats:
     """Multiply rows by the gain of the norm before them, which folding it in would have done."""
-    norm = weights.matrix("norm.attention" if role == "attention.v" else "norm.mlp", layer)
+    norm = weights.matrix(NORM_BEFORE[role], layer)
     gain = None if norm is None else norm.whole()
     if gain is None or gain.shape != rows.shape[1:]:
         return rows
@@ -247,7 +249,7 @@ def _two(shape: tuple[int, ...]) -> tuple[int, int]:
 
 def _normalized(rows: Floats) -> Floats:
     """Divide rows by their root mean square, as a norm would."""
-    clean = np.nan_to_num(rows, nan=0.0, posinf=0.0, neginf=0.0)
+    clean = finite(rows)
     if clean.size == 0:
         return clean
     size = np.sqrt(np.mean(np.square(clean, dtype=np.float64), axis=1, keepdims=True))

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from steelyard.lineage.relating.anonymous import Placement
-from steelyard.lineage.relating.fixed_points import NOTHING, Agreement, agree, corrected
-from steelyard.lineage.relating.measured import SURE, Measured, Units, block_of, order_of_both
+from steelyard.lineage.relating.fixed_points import NOTHING, SURE, Agreement, agree, corrected
+from steelyard.lineage.relating.measured import Measured, Units, block_of, order_of_both
 from steelyard.lineage.relation import Component
 
 TENSOR: Final = "tensor:"

@@ -13,21 +13,19 @@ from typing import Final
 
 import numpy as np
 
+from steelyard.lineage.aligning.alignment import FIRST_TOKEN, ROWS
 from steelyard.lineage.aligning.matching import unit
+from steelyard.lineage.floats import finite
 from steelyard.lineage.matrix import Floats, Matrix
 from steelyard.lineage.relating.exchangeability import is_constant_basis
-from steelyard.lineage.relating.fixed_points import NOTHING, Agreement, agree, corrected
+from steelyard.lineage.relating.fixed_points import NOTHING, SURE, Agreement, agree, corrected
+from steelyard.lineage.relating.measured import DIMENSIONS
+from steelyard.lineage.roles import BY_TOKEN
 
-_SURE: Final = -6.0
-_PROFILE: Final = 512
-"""Numbers of each row that are compared; any fixed part of them is as exact as all."""
 _NEAREST: Final = 4
 """Candidates that are tested."""
 _SAME: Final = 0.9
 """Median |cosine| of rows above which no turned candidate is looked at."""
-_FIRST_TOKEN: Final = 300
-"""First row of embeddings that is compared: special tokens, often untrained, lie before."""
-_TALL: Final = ("embedding", "output_head")
 _JOINT: Final = (("attention.q", "attention.k", "attention.v"), ("mlp.gate", "mlp.up"))
 """What exporters keep in one matrix, in that order."""
 _FOLLOWS: Final = 0.9
@@ -64,13 +62,8 @@ class _Candidate:
     def first(self) -> int:
         """Return the first row that is compared."""
         target = self.targets[0]
-        tall = target.role in _TALL and not self.turn
-        return min(_FIRST_TOKEN, max(target.shape[0] - 64, 0)) if tall else 0
-
-
-def cost(matrix: Matrix, rows: int) -> int:
-    """Return the bytes that comparing so many rows of a matrix takes."""
-    return matrix.nbytes * min(rows, matrix.shape[0]) // max(matrix.shape[0], 1)
+        tall = target.role in BY_TOKEN and not self.turn
+        return min(FIRST_TOKEN, max(target.shape[0] - ROWS[0], 0)) if tall else 0
 
 
 class Pool:
@@ -119,13 +112,13 @@ class Pool:
                 agreement = agree(ours[:, : head.shape[1]], head)
                 log10_p = corrected(agreement.log10_p, len(fitting))
                 # What a neuron reads and what it writes are alike too: the nearest of those it is.
-                near = (log10_p <= _SURE, alike if log10_p <= _SURE else -log10_p)
+                near = (log10_p <= SURE, alike if log10_p <= SURE else -log10_p)
                 if near > nearest or found is nothing:
                     found = Fit(candidate.targets, turn, log10_p, agreement)
                     nearest = near
             if nearest[0] and nearest[1] > _SAME:
                 break
-        if found.log10_p > _SURE or not self._holds(matrix, found):
+        if found.log10_p > SURE or not self._holds(matrix, found):
             return Fit((), turn=False, log10_p=found.log10_p, agreement=found.agreement)
         if found.targets[0].layer is None and is_constant_basis(self._ours(matrix, 0)):
             # It is the same table, and has that table's place; whose it is, nobody can tell.
@@ -140,7 +133,7 @@ class Pool:
             for (height, width), held in self._by_shape.items()
             if width == columns and height != rows and 0.5 < height / max(rows, 1) < 2
             for candidate in held
-            if not candidate.turn and candidate.targets[0].role in _TALL
+            if not candidate.turn and candidate.targets[0].role in BY_TOKEN
         ]
 
     def _screened(
@@ -163,7 +156,7 @@ class Pool:
         ]
 
     def _ours(self, matrix: Matrix, first: int) -> Floats:
-        return np.ascontiguousarray(matrix.rows(first, self._rows)[:, :_PROFILE])
+        return np.ascontiguousarray(matrix.rows(first, self._rows)[:, :DIMENSIONS])
 
     def _head(self, candidate: _Candidate) -> Floats:
         """Return the first rows of what a candidate is, each of length one."""
@@ -172,7 +165,7 @@ class Pool:
         if key not in self._heads:
             rows = matrix.rows(candidate.first, self._rows)
             # A corner tells enough of what is turned, and it has been read already.
-            rows = rows[:, : self._rows].T if candidate.turn else rows[:, :_PROFILE]
+            rows = rows[:, : self._rows].T if candidate.turn else rows[:, :DIMENSIONS]
             self._heads[key] = unit(np.ascontiguousarray(rows))
         return self._heads[key]
 
@@ -186,8 +179,8 @@ class Pool:
                     ours = matrix.rows(0, self._rows)[:, start : start + self._rows].T
                 else:
                     ours = matrix.rows(start, self._rows)
-                width = min(ours.shape[1], _PROFILE)
-                if agree(ours[:, :width], theirs[:, :width]).log10_p > _SURE:
+                width = min(ours.shape[1], DIMENSIONS)
+                if agree(ours[:, :width], theirs[:, :width]).log10_p > SURE:
                     return False
             start += target.shape[0]
         return True
@@ -253,6 +246,6 @@ def _alike(ours: Sequence[_Read], theirs: Sequence[_Read]) -> list[tuple[Matrix,
 
 
 def _centered(rows: Floats) -> Floats:
-    clean = np.nan_to_num(rows, nan=0.0, posinf=0.0, neginf=0.0)
+    clean = finite(rows)
     result: Floats = clean - clean.mean(axis=1, keepdims=True)
     return result

@@ -15,20 +15,20 @@ from typing import Final
 
 import numpy as np
 
-from steelyard.lineage.aligning.alignment import Indices, spread
+from steelyard.lineage.aligning.alignment import FIRST_TOKEN, Indices, spread
 from steelyard.lineage.aligning.vocabularies import TokenMap
 from steelyard.lineage.matrix import Weights
 from steelyard.lineage.relating.anonymous import Placement
-from steelyard.lineage.relating.fixed_points import NOTHING, Agreement, agree, corrected
+from steelyard.lineage.relating.fixed_points import NOTHING, SURE, Agreement, agree, corrected
 from steelyard.lineage.relating.measured import (
-    FIRST_TOKEN,
+    DIMENSIONS,
     ROWS,
-    SURE,
     Columns,
     Measured,
     Reading,
     Units,
     cost_of_units,
+    unit_matrix,
     unit_role,
 )
 from steelyard.lineage.relating.nameless import TENSOR, agreement_of, among, of_placements
@@ -41,6 +41,8 @@ _TESTS: Final = 6
 """Tests of a pair: embedding, head, layers, neurons and responses of layers of the same number,
 matrices without a name. Each is paid for, done or not, so that stopping early proves no more."""
 _FEW: Final = 8
+_GLANCE: Final = 10
+"""Neurons that suffice for a bound of 1e-6 where all of them agree."""
 _NO_LAYER: Final = (
     "no layer of the two could be compared: a shared embedding alone does not make one model the "
     "other's child"
@@ -70,7 +72,8 @@ def relate_weights(
         placements: What became of the child's matrices without a name (`anonymous`).
         layers: Whether to read more where the embedding has decided already.
         rows: Rows of the embedding (and of the head) to read.
-        budget: Most bytes to read of the layers of both.
+        budget: Most bytes to read of the neurons of both; where some layers' say nothing, a few
+            rows of the attention of each are read, too.
 
     Raises:
         SourceError: If bytes cannot be fetched.
@@ -86,8 +89,34 @@ def relate_weights(
         return of_placements(child.layers, placements, told)
 
     placed = sum(item.base is not None for item in placements) * 2 > len(placements)
-    pair = _Pair(ours, theirs, nameless, vouching=False, placed=placed)
-    return pair.related(layers=layers)
+    return _Pair(ours, theirs, nameless, placed=placed).related(layers=layers)
+
+
+def confirmed(related: Relatedness, child: Weights, base: Weights) -> Relatedness:
+    """Test one layer where only what is outside of them was compared; it takes a few rows.
+
+    A shared embedding alone does not make one model the other's child.
+
+    Args:
+        related: What `relate_weights` told without layers.
+        child: The model whose origin is asked.
+        base: The model it may come from.
+
+    Returns:
+        The same with the layer as a component; `SHARES_COMPONENT` where it is no match.
+    """
+    layer = min(len(child.layers), len(base.layers)) // 2
+    role = unit_role(child, base)
+    if role is None or not child.layers or not base.layers:
+        return related
+    ours, theirs = unit_matrix(child, role, layer), unit_matrix(base, role, layer)
+    if ours is None or theirs is None or ours.shape[1:] != theirs.shape[1:]:
+        return related
+    mine, other = (matrix.rows(0, _GLANCE)[:, :DIMENSIONS] for matrix in (ours, theirs))
+    found = agree(mine, other)
+    part = component(child.layers[layer], base.layers[layer], found.log10_p, found)
+    parts = (*related.components, part)
+    return replace(related, components=parts, verdict=verdict_of(parts, related.log10_p))
 
 
 def relate(child: Sketch, base: Sketch) -> Relatedness:
@@ -102,7 +131,7 @@ def relate(child: Sketch, base: Sketch) -> Relatedness:
             some of them (see `sketches.sketch_of`).
     """
     ours, theirs = beside(child, base)
-    pair = _Pair(ours, theirs, lambda _: among(ours, theirs), vouching=True)
+    pair = _Pair(ours, theirs, lambda _: among(ours, theirs))
     return pair.with_changes(pair.related(layers=True))
 
 
@@ -151,7 +180,6 @@ class _Pair:
         base: Measured,
         nameless: _Nameless,
         *,
-        vouching: bool,
         placed: bool = False,
     ) -> None:
         """Compare nothing yet.
@@ -160,11 +188,10 @@ class _Pair:
             child: The model whose origin is asked.
             base: The model it may come from.
             nameless: Tells of matrices without a role, given the parts that were told before.
-            vouching: Whether attention may vouch for layers whose neurons do not.
             placed: Whether most matrices without a name were found in the base.
         """
         self._child, self._base, self._nameless = child, base, nameless
-        self._vouching, self._placed = vouching, placed
+        self._placed = placed
         self._notes: list[str] = []
         self._vouched: set[str] = set()
 
@@ -188,7 +215,7 @@ class _Pair:
             lowest = min((part.log10_p for part in nameless), default=0.0)
             tests += [corrected(lowest, len(nameless))] if nameless else []
         total = corrected(min(tests, default=0.0), _TESTS)
-        if self._vouching and total <= SURE:
+        if total <= SURE:
             parts = [self._vouched_for(part) for part in parts]
         verdict = verdict_of(parts, total)
         if layers and verdict is Related.RELATED and self._lacks_layers(parts):
@@ -227,9 +254,11 @@ class _Pair:
         it speaks of, the embedding was asked before.
         """
         places = {name: number for number, name in enumerate(self._child.layers)}
-        layer = places.get(part.name, -1)
+        layer = places.get(part.name)
+        if part.base is not None or layer is None:
+            return part
         mine, others = self._child.writers().get(layer), self._base.writers()
-        if part.base is not None or mine is None:
+        if mine is None:
             return part
         for number in sorted(others, key=lambda other: abs(other - layer)):
             agreement = agreement_of(mine, others[number])

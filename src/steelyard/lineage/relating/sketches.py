@@ -22,12 +22,12 @@ import numpy as np
 from blake3 import blake3
 from numpy.typing import NDArray
 
-from steelyard.lineage.aligning.alignment import Indices, spread
-from steelyard.lineage.matrix import Floats, Matrix, Weights
+from steelyard.lineage.aligning.alignment import FIRST_TOKEN, Indices, spread
+from steelyard.lineage.floats import finite
+from steelyard.lineage.matrix import Floats, Matrix, Weights, cost_of_rows
 from steelyard.lineage.relating.exchangeability import BLOCK, is_constant_basis
 from steelyard.lineage.relating.measured import (
     DIMENSIONS,
-    FIRST_TOKEN,
     ROWS,
     WRITER,
     WRITER_ROWS,
@@ -191,7 +191,7 @@ def _centered(responses: Floats) -> Floats:
     """Take the mean of each row away, so that eight bits are spent on what differs."""
     if not responses.size:
         return responses
-    clean = np.nan_to_num(responses, nan=0.0, posinf=0.0, neginf=0.0).astype(np.float64)
+    clean = finite(responses).astype(np.float64)
     with np.errstate(over="ignore"):
         result: Floats = (clean - clean.mean(axis=1, keepdims=True)).astype(np.float32)
     return result
@@ -202,7 +202,7 @@ def sums(rows: Floats) -> Floats:
 
     Sums keep the angles between rows to about an eighth (Johnson and Lindenstrauss, 1984).
     """
-    clean = np.nan_to_num(rows[:, :DIMENSIONS], nan=0.0, posinf=0.0, neginf=0.0)
+    clean = finite(rows[:, :DIMENSIONS])
     # In double precision, so that a sketch is the same on every processor.
     summed = clean.astype(np.float64) @ _signs()[: clean.shape[1]]
     with np.errstate(over="ignore"):
@@ -238,7 +238,7 @@ def _tensors(weights: Weights, budget: int) -> Iterator[KeptUnits]:
     places = {matrix.tensor: place for place, matrix in enumerate(found)}
     for at in sorted(kept[:_MOST_TENSORS], key=lambda at: places[read[at][0].tensor]):
         matrix, rows = read[at]
-        budget -= _cost(matrix)
+        budget -= cost_of_rows(matrix, _TENSOR_ROWS)
         yield _kept(_nameless(matrix, rows, turned=False))
         if matrix.nbytes <= budget:
             budget -= matrix.nbytes
@@ -249,17 +249,13 @@ def _tensors(weights: Weights, budget: int) -> Iterator[KeptUnits]:
 def _heads(matrices: Sequence[Matrix], budget: int) -> Iterator[tuple[Matrix, Floats]]:
     """Read the first rows of matrices while the budget lasts."""
     for matrix in matrices:
-        budget -= _cost(matrix)
+        budget -= cost_of_rows(matrix, _TENSOR_ROWS)
         if budget >= 0:
             yield matrix, matrix.rows(0, _TENSOR_ROWS)
 
 
-def _cost(matrix: Matrix) -> int:
-    return matrix.nbytes * min(_TENSOR_ROWS, matrix.shape[0]) // matrix.shape[0]
-
-
 def _length(rows: Floats) -> float:
-    clean = np.nan_to_num(rows, nan=0.0, posinf=0.0, neginf=0.0).astype(np.float64)
+    clean = finite(rows).astype(np.float64)
     return float(np.linalg.norm(clean))
 
 

@@ -12,6 +12,7 @@ from steelyard.lineage.matrix import Floats
 from steelyard.lineage.relating.exchangeability import Order, is_attainable
 from steelyard.lineage.relating.fixed_points import (
     NOTHING,
+    SURE,
     Agreement,
     agree,
     corrected,
@@ -19,7 +20,6 @@ from steelyard.lineage.relating.fixed_points import (
     join,
 )
 from steelyard.lineage.relating.measured import (
-    SURE,
     Columns,
     Measured,
     Units,

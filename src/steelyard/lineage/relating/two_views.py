@@ -17,7 +17,8 @@ import numpy as np
 from steelyard.lineage.aligning.alignment import Indices, gathered
 from steelyard.lineage.aligning.matching import unit
 from steelyard.lineage.aligning.vocabularies import MOST_TOKENS, TokenMap
-from steelyard.lineage.matrix import Floats, Matrix, Weights
+from steelyard.lineage.floats import finite
+from steelyard.lineage.matrix import Floats, Matrix, Weights, cost_of_rows
 
 FEWEST: Final = 64
 """Neurons, and twice as many tokens, below which chance agreement is too near to a finding."""
@@ -82,7 +83,7 @@ def _picked(count: int) -> Indices:
 
 def as_read(rows: Floats, weights: Weights) -> Floats:
     """Bring embeddings to one length, as the norm before a layer does; centered if that does."""
-    clean = np.nan_to_num(rows, nan=0.0, posinf=0.0, neginf=0.0)
+    clean = finite(rows)
     if weights.sizes.norm == "layer":
         clean = unit(clean)
         clean = clean - clean.mean(axis=1, keepdims=True)
@@ -126,7 +127,7 @@ def cost(weights: Weights, views: Views, layers: Iterable[int], neurons: int | N
             # What a neuron writes is a column, and any column takes the whole matrix.
             whole = neurons is None or (views == "ungated" and at == 1)
             rows = matrix.shape[0] if whole or neurons is None else neurons
-            total += matrix.nbytes * min(rows, matrix.shape[0]) // matrix.shape[0]
+            total += cost_of_rows(matrix, rows)
     return total
 
 
@@ -146,11 +147,9 @@ def see(weights: Weights, views: Views, layer: int, tokens: Floats, neurons: int
         return Seen(nothing, nothing, nothing.ravel(), 1.0)
     first, second = pair
     count = first.shape[0] if neurons is None else min(neurons, first.shape[0])
-    reads = np.nan_to_num(first.rows(0, count), nan=0.0, posinf=0.0, neginf=0.0)
-    if views == "gated":
-        other = np.nan_to_num(second.rows(0, count), nan=0.0, posinf=0.0, neginf=0.0)
-    else:
-        other = np.nan_to_num(second.whole(), nan=0.0, posinf=0.0, neginf=0.0)[:, :count].T
+    reads = finite(first.rows(0, count))
+    written = second.rows(0, count) if views == "gated" else second.whole()[:, :count].T
+    other = finite(written)
     alike = np.abs(np.einsum("ij,ij->i", unit(reads), unit(other)))
     gain = _gain(weights, layer)
     if gain is not None:
@@ -163,8 +162,7 @@ def see(weights: Weights, views: Views, layer: int, tokens: Floats, neurons: int
 def _product(rows: Floats, gain: Floats) -> Floats:
     """Fold a gain into rows that may be as large as their type allows."""
     with np.errstate(over="ignore", invalid="ignore"):
-        folded: Floats = np.nan_to_num(rows * gain, nan=0.0, posinf=0.0, neginf=0.0)
-    return folded
+        return finite(rows * gain)
 
 
 def _gain(weights: Weights, layer: int) -> Floats | None:
@@ -180,7 +178,7 @@ def _gain(weights: Weights, layer: int) -> Floats | None:
 def _profiles(rows: Floats, tokens: Floats) -> tuple[Floats, Floats]:
     """Return centered responses of length one, and what their lengths were."""
     with np.errstate(over="ignore", invalid="ignore"):
-        responses = np.nan_to_num(rows @ tokens.T, nan=0.0, posinf=0.0, neginf=0.0)
+        responses = finite(rows @ tokens.T)
         responses = responses - responses.mean(axis=1, keepdims=True)
         lengths = np.linalg.norm(responses, axis=1)
     return unit(responses), lengths

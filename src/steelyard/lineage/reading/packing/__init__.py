@@ -5,6 +5,6 @@ keep a matrix in several tensors: codes, and what decodes them. `unpack` gives t
 """
 
 from steelyard.lineage.reading.packing.choosing import unpack
-from steelyard.lineage.reading.packing.parts import Packed, Parts, Stated
+from steelyard.lineage.reading.packing.parts import Decoded, Open, Parts, Stated, joined
 
-__all__ = ["Packed", "Parts", "Stated", "unpack"]
+__all__ = ["Decoded", "Open", "Parts", "Stated", "joined", "unpack"]

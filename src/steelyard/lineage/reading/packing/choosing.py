@@ -8,14 +8,14 @@ import numpy as np
 
 from steelyard.lineage.matrix import Floats
 from steelyard.lineage.reading.packing import floats, integers
-from steelyard.lineage.reading.packing.parts import Open, Packed, Parts
+from steelyard.lineage.reading.packing.parts import Decoded, Open, Parts
 from steelyard.lineage.reading.views import View
 
 _WORDS = ("I32", "U32")
 _BYTES = ("I8", "U8")
 
 
-def unpack(parts: Parts, open_tensor: Open) -> Packed | None:
+def unpack(parts: Parts, open_tensor: Open) -> Decoded | None:
     """Give the matrix that some tensors hold; None where no scheme that is known fits them.
 
     Args:
@@ -37,7 +37,7 @@ def _quiet(view: View) -> View:
     return replace(view, read=read)
 
 
-def _unpack(parts: Parts, open_tensor: Open) -> Packed | None:
+def _unpack(parts: Parts, open_tensor: Open) -> Decoded | None:
     main, scale = parts.main, parts.beside.get("scale")
     if main.dtype in _WORDS:
         return _words(parts, open_tensor)
@@ -54,7 +54,7 @@ def _unpack(parts: Parts, open_tensor: Open) -> Packed | None:
     return None
 
 
-def _words(parts: Parts, open_tensor: Open) -> Packed | None:
+def _words(parts: Parts, open_tensor: Open) -> Decoded | None:
     main, scale = parts.main, parts.beside.get("scale")
     if scale is None or len(main.shape) < 2 or len(scale.shape) < 2:
         return None

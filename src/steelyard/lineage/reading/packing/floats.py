@@ -19,8 +19,8 @@ from steelyard.checkpoints.small_floats import value_table
 from steelyard.checkpoints.tensors import Tensor
 from steelyard.lineage.matrix import Floats
 from steelyard.lineage.reading.packing.parts import (
+    Decoded,
     Open,
-    Packed,
     Parts,
     damaged,
     group_of,
@@ -53,7 +53,7 @@ class _State:
     offset: float
 
 
-def bitsandbytes(parts: Parts, open_tensor: Open) -> Packed | None:
+def bitsandbytes(parts: Parts, open_tensor: Open) -> Decoded | None:
     """Give a matrix of bitsandbytes in four bits: codes row after row, a scale for each block."""
     main, beside = parts.main, parts.beside
     scale, table = beside.get("scale"), beside.get("scale_map")
@@ -85,7 +85,7 @@ def bitsandbytes(parts: Parts, open_tensor: Open) -> Packed | None:
         return multiplied(values, blocks.read(start, stop)).reshape(count, shape[1])
 
     scheme = "NF4" if "state_nf4" in beside else "FP4"
-    return Packed(View(shape, read, parts.nbytes), scheme, shape)
+    return Decoded(View(shape, read, parts.nbytes), scheme, shape)
 
 
 class _Blocks:
@@ -154,7 +154,7 @@ def _size(value: object) -> int:
     return value if known and isinstance(value, int) else 0
 
 
-def fp4(parts: Parts, open_tensor: Open) -> Packed | None:
+def fp4(parts: Parts, open_tensor: Open) -> Decoded | None:
     """Give a matrix of four-bit floats with a scale for each block: MXFP4 or NVFP4.
 
     MXFP4 has blocks of 32 and powers of two, NVFP4 blocks of 16, eight-bit floats, and one number
@@ -185,7 +185,7 @@ def fp4(parts: Parts, open_tensor: Open) -> Packed | None:
         return multiplied(multiplied(values, factor), _of_the_whole(parts, open_tensor))
 
     scheme = "MXFP4" if powers else "NVFP4"
-    return Packed(View((rows, inputs), read, parts.nbytes), scheme, (*lead, inputs))
+    return Decoded(View((rows, inputs), read, parts.nbytes), scheme, (*lead, inputs))
 
 
 def _powers() -> NDArray[np.float32]:
@@ -204,7 +204,7 @@ def _of_the_whole(parts: Parts, open_tensor: Open) -> Floats:
     return factor
 
 
-def scaled(parts: Parts, open_tensor: Open) -> Packed | None:
+def scaled(parts: Parts, open_tensor: Open) -> Decoded | None:
     """Give codes of eight bits with one scale, one for each row or column, or for square blocks.
 
     Scales of `a` x `b` for a matrix of `m` x `n` hold for blocks of so many rows and columns as
@@ -233,7 +233,7 @@ def scaled(parts: Parts, open_tensor: Open) -> Packed | None:
         return multiplied(codes, spread(factor, wide, columns))
 
     scheme = "FP8" if main.dtype.startswith("F8") else "int8"
-    return Packed(View((rows, columns), read, parts.nbytes), scheme, main.shape)
+    return Decoded(View((rows, columns), read, parts.nbytes), scheme, main.shape)
 
 
 def _grid(scale: Tensor, shape: tuple[int, ...]) -> tuple[int, int] | None:

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from steelyard.checkpoints.tensors import Tensor
 from steelyard.lineage.matrix import Floats
 from steelyard.lineage.reading.packing.parts import (
+    Decoded,
     Open,
-    Packed,
     Parts,
     codes_of_words,
     columns_of_codes,
@@ -41,7 +41,7 @@ _MLX_GROUPS: Final = (64, 32, 128)
 """Numbers that share a scale in MLX, the usual first."""
 
 
-def gptq(parts: Parts, open_tensor: Open) -> Packed | None:
+def gptq(parts: Parts, open_tensor: Open) -> Decoded | None:
     """Give a matrix of GPTQ: words (inputs / n) x outputs, a scale for each group and output."""
     main, scale = parts.main, parts.beside.get("scale")
     order, zeros = parts.beside.get("order"), parts.beside.get("zero_point")
@@ -69,7 +69,7 @@ def gptq(parts: Parts, open_tensor: Open) -> Packed | None:
         factor = _columns(steps, first, count)
         return multiplied(codes - zero.T[:, group], factor.T[:, group])
 
-    return Packed(
+    return Decoded(
         View((outputs, inputs), read, parts.nbytes), f"GPTQ {bits}-bit", (outputs, inputs)
     )
 
@@ -103,7 +103,7 @@ def _columns(view: View, first: int, count: int) -> Floats:
     return view.read(0, view.shape[0])[:, first : first + count]
 
 
-def awq(parts: Parts, open_tensor: Open) -> Packed | None:
+def awq(parts: Parts, open_tensor: Open) -> Decoded | None:
     """Give a matrix of AWQ: words inputs x (outputs / 8), a scale for each group and output."""
     main, scale = parts.main, parts.beside.get("scale")
     zeros = parts.beside.get("zero_point")
@@ -126,7 +126,7 @@ def awq(parts: Parts, open_tensor: Open) -> Packed | None:
         factor = _columns(steps, first, count)
         return np.ascontiguousarray(multiplied(codes - zero[group], factor[group]).T)
 
-    return Packed(View((outputs, inputs), read, parts.nbytes), "AWQ 4-bit", (outputs, inputs))
+    return Decoded(View((outputs, inputs), read, parts.nbytes), "AWQ 4-bit", (outputs, inputs))
 
 
 def _awq_codes(view: View, tensor: Tensor, first: int, count: int) -> NDArray[np.uint8]:
@@ -138,7 +138,7 @@ def _awq_codes(view: View, tensor: Tensor, first: int, count: int) -> NDArray[np
     return flat[:, first - start * 8 :][:, :count]
 
 
-def compressed(parts: Parts, open_tensor: Open) -> Packed | None:
+def compressed(parts: Parts, open_tensor: Open) -> Decoded | None:
     """Give a matrix of compressed-tensors: words outputs x (inputs / n), scales beside."""
     main, scale = parts.main, parts.beside.get("scale")
     zeros, order = parts.beside.get("zero_point"), parts.beside.get("order")
@@ -169,10 +169,10 @@ def compressed(parts: Parts, open_tensor: Open) -> Packed | None:
         group = _groups(place, order, inputs, groups)
         return multiplied(found - zero[:, group], steps.read(first, count)[:, group])
 
-    return Packed(View((outputs, inputs), read, parts.nbytes), f"int{bits}", (outputs, inputs))
+    return Decoded(View((outputs, inputs), read, parts.nbytes), f"int{bits}", (outputs, inputs))
 
 
-def mlx(parts: Parts, open_tensor: Open) -> Packed | None:
+def mlx(parts: Parts, open_tensor: Open) -> Decoded | None:
     """Give a matrix of MLX: words outputs x (inputs / n), a scale and an offset for each group."""
     main, scale, offset = parts.main, parts.beside.get("scale"), parts.beside.get("zero_point")
     if scale is None or offset is None or len(main.shape) < 2 or scale.shape != offset.shape:
@@ -196,7 +196,7 @@ def mlx(parts: Parts, open_tensor: Open) -> Packed | None:
         return multiplied(found, step) + less
 
     shape = (*main.shape[:-1], inputs)
-    return Packed(View((rows, inputs), read, parts.nbytes), f"MLX {bits}-bit", shape)
+    return Decoded(View((rows, inputs), read, parts.nbytes), f"MLX {bits}-bit", shape)
 
 
 def _mlx_bits(parts: Parts, words: int, groups: int) -> int | None:
@@ -211,7 +211,7 @@ def _mlx_bits(parts: Parts, words: int, groups: int) -> int | None:
     return None
 
 
-def onnx_blocks(parts: Parts, open_tensor: Open) -> Packed | None:
+def onnx_blocks(parts: Parts, open_tensor: Open) -> Decoded | None:
     """Give a matrix of ONNX's MatMulNBits: bytes outputs x blocks x (block / 2)."""
     main, scale, zeros = parts.main, parts.beside.get("scale"), parts.beside.get("zero_point")
     if scale is None or len(main.shape) != 3 or main.strides is not None:
@@ -234,4 +234,4 @@ def onnx_blocks(parts: Parts, open_tensor: Open) -> Packed | None:
         step = np.repeat(steps.read(first, count), 2 * size, axis=1)
         return multiplied(found - np.repeat(zero, 2 * size, axis=1), step)
 
-    return Packed(View((outputs, inputs), read, parts.nbytes), "int4", (outputs, inputs))
+    return Decoded(View((outputs, inputs), read, parts.nbytes), "int4", (outputs, inputs))

@@ -54,12 +54,12 @@ class Parts:
 
 
 @dataclass(frozen=True, slots=True)
-class Packed:
-    """A packed matrix that can be read."""
+class Decoded:
+    """A matrix that can be read, whatever packs it."""
 
     view: View
     scheme: str
-    """As people call it: `GPTQ 4-bit`, `NF4`, `int8`."""
+    """As people call it: `GPTQ 4-bit`, `NF4`, `int8`; `plain` where nothing packs it."""
     shape: tuple[int, ...]
     """Logical shape; experts in one tensor come first."""
 
