@@ -19,7 +19,7 @@ from steelyard.checkpoints.limits import DEFAULT_LIMITS
 from steelyard.cli.explain import EXIT_CODES
 from steelyard.cli.main import cli
 from steelyard.cli.outputs import FORMATS
-from steelyard.cli.settings import Settings
+from steelyard.cli.settings import MEANINGS, data_form
 from steelyard.facts import vocabulary
 from steelyard.lineage.relation import EditKind
 from steelyard.reports import json as json_report
@@ -66,7 +66,7 @@ def test_every_option_is_documented(path: tuple[str, ...]) -> None:
                 assert re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", GUIDE), name
 
 
-@pytest.mark.parametrize("name", Settings.model_fields)
+@pytest.mark.parametrize("name", MEANINGS)
 def test_every_setting_is_documented(name: str) -> None:
     page = PAGES["docs/guide/settings.md"]
     shown = name.replace("_", "-")
@@ -161,7 +161,7 @@ def test_the_pack_in_the_guide_loads() -> None:
 def test_the_settings_in_the_guide_are_valid() -> None:
     (text,) = re.findall(r"^```toml\n(.*?)^```$", PAGES["docs/guide/settings.md"],
                          re.MULTILINE | re.DOTALL)  # fmt: skip
-    settings = Settings.model_validate(tomllib.loads(text))
+    settings = data_form().validate_python(tomllib.loads(text))
     assert settings.ignore[0].approved_by
 
 
@@ -217,6 +217,19 @@ def test_every_page_is_in_the_navigation() -> None:
     listed = set(navigation(settings_of_mkdocs()["nav"])) - {"rules/index.md"}
     there = [path.removeprefix("docs/") for path in PAGES if path.startswith("docs/")]
     assert sorted(listed) == sorted(there)
+
+
+def test_the_architecture_names_what_is_there() -> None:
+    there = {
+        path.relative_to(ROOT).as_posix()
+        for room in ("src", "tests", "tools", "benchmarks")
+        for path in (ROOT / room).rglob("*")
+    }
+    there |= {name.partition("/")[0] for name in there}
+    named = re.findall(r"`([\w./-]+(?:\.(?:py|json|toml|yaml)|/))`", PAGES["docs/architecture.md"])
+    assert len(named) > 50
+    for name in named:
+        assert any(f"/{one}".endswith(f"/{name.rstrip('/')}") for one in there), name
 
 
 def test_pages_name_no_machine() -> None:

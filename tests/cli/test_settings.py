@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Mapping
 from datetime import date, timedelta
 from pathlib import Path
@@ -9,7 +11,14 @@ from typing import Any
 
 import pytest
 
-from steelyard.cli.settings import Resolved, Settings, check_ignores, load, project_file
+from steelyard.cli.settings import (
+    MEANINGS,
+    Resolved,
+    Settings,
+    check_ignores,
+    load,
+    project_file,
+)
 from steelyard.errors import ConfigError
 from steelyard.rules.ignores import Ignore
 
@@ -60,7 +69,7 @@ def value(resolved: Resolved, name: str) -> Any:
 
 
 def test_every_setting_is_tried() -> None:
-    assert {*NAMES, "facts", "ignore"} == set(Settings.model_fields)
+    assert {*NAMES, "facts", "ignore"} == set(MEANINGS)
 
 
 @pytest.mark.parametrize(("name", "toml", "in_file", "text", "in_environ", "stated"), LAYERS)
@@ -211,6 +220,26 @@ def test_an_ignore_needs_rule_reason_and_expiry(
     write(folder / "steelyard.toml", table(**{missing: instead}))
     with pytest.raises(ConfigError, match=missing):
         resolve(folder)
+
+
+@pytest.mark.parametrize("key", ["until", "approved_by"])
+def test_an_ignore_has_no_other_keys(folder: Path, key: str) -> None:
+    path = write(folder / "steelyard.toml", table(**{key: '"me"'}))
+    with pytest.raises(ConfigError, match=f"{key}: there is no such key") as refused:
+        resolve(folder)
+    assert refused.value.file == str(path)
+
+
+def test_nothing_waits_for_pydantic_where_nothing_is_set(folder: Path) -> None:
+    settings = (
+        "from pathlib import Path\n"
+        "from steelyard.cli.settings import load\n"
+        "load({'fail_on': 'note'}, environ={}, folder=Path(), user_folder=Path('u'),\n"
+        "     default_cache=Path('c'))\n"
+        "import sys\n"
+        "assert 'pydantic' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", settings], cwd=folder, check=True, timeout=60)
 
 
 @pytest.mark.parametrize("days", [-1, 0, 366])

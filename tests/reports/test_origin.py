@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from steelyard.facts import Basis, Fact, FactBook, Value
+from steelyard.facts import Basis, Evidence, Fact, FactBook, Interval, Value
 from steelyard.reports.origin import origin
 
 BASE = ("lineage.base", "org/base")
@@ -40,7 +40,11 @@ def line(*claims: Claim, note: str = "") -> str | None:
             [BASE, ("lineage.change", 0.0), ("weights.encoding", "F32")],
             "org/base, unchanged where it was sampled (measured)",
         ),
-        ([BASE, ("lineage.change", 0.0), ("weights.encoding", "Q4_1")], "org/base (measured)"),
+        (
+            [BASE, ("lineage.change", 0.0), ("weights.encoding", "Q4_1")],
+            "org/base, as the registry has it (measured)",
+        ),
+        ([BASE, ("lineage.change", Interval(0, 0.1))], "org/base (measured)"),
         (
             [BASE, ("lineage.change", 0.07), ("lineage.encoding", "quantized to Q4_1")],
             "org/base, quantized to Q4_1 (measured)",
@@ -58,6 +62,19 @@ def line(*claims: Claim, note: str = "") -> str | None:
 )  # fmt: skip
 def test_the_line(claims: list[Claim], expected: str | None) -> None:
     assert line(*claims) == expected
+
+
+def test_what_the_registry_holds_is_told_where_that_may_be_a_quantization() -> None:
+    where = Evidence(field="registry entry org/base", quote="sketched from a quantization: Q4_1")
+    book = FactBook(
+        [
+            Fact("lineage.base", "org/base", Basis.MEASURED, (where,)),
+            Fact("lineage.change", 0.0, Basis.MEASURED, (Evidence(file="a.gguf"), where)),
+            Fact("weights.encoding", "Q4_1", Basis.DECLARED),
+        ]
+    )
+    (said,) = origin(book)
+    assert said.text == "org/base, as the registry has it (sketched from a quantization: Q4_1)"
 
 
 def test_edits_are_told_in_their_own_words() -> None:

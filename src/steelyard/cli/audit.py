@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -192,7 +193,7 @@ def _settings(source: str, given: Mapping[str, Any]) -> tuple[Settings, list[str
     settings, notices = resolved.settings, []
     if given["outputs"] and not given["formats"]:
         # Files named on the command line replace the formats that settings ask for.
-        settings = settings.model_copy(update={"format": []})
+        settings = replace(settings, format=[])
     if settings.ignore and not given["no_ignores"]:
         notices.append(f"ignores come from {resolved.origins['ignore']}")
     if examined and Path.cwd().is_relative_to(examined) and (examined / FILE).is_file():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -14,6 +15,7 @@ from steelyard.cli.main import printable
 if TYPE_CHECKING:
     # Imported when the command runs: `compare --help` need not wait for them.
     from steelyard.checkpoints.model import Model
+    from steelyard.cli.outputs import Target
     from steelyard.cli.settings import Settings
     from steelyard.lineage.relation import Comparison
 
@@ -109,8 +111,6 @@ def command(base: str, child: str, **given: Any) -> None:
     steelyard compare hf://org/base ./my-model
     steelyard compare ./base ./merged --candidate ./other --format html=merged.html
     """  # noqa: D301  click looks for the backspace character itself
-    from importlib.metadata import version
-
     from steelyard.cli.context import resolve
     from steelyard.cli.outputs import STDOUT, targets, write
     from steelyard.reports.pairs.words import PairReport
@@ -120,7 +120,16 @@ def command(base: str, child: str, **given: Any) -> None:
     said = _compared(base, child, given, resolve(overrides).settings)
     seen = any(target.format == "text" and target.path == STDOUT for target in to)
     only_ascii = given["only_ascii"] or (seen and not _shows_blocks())
-    write(PairReport(said, version("steelyard"), only_ascii=only_ascii), to, FORMATS)
+    write(PairReport(said, _version(to), only_ascii=only_ascii), to, FORMATS)
+
+
+def _version(to: Iterable[Target]) -> str:
+    """Return the version of Steelyard, which text does not tell: it takes a while to find."""
+    if all(target.format == "text" for target in to):
+        return ""
+    from importlib.metadata import version
+
+    return version("steelyard")
 
 
 def _compared(base: str, child: str, given: dict[str, Any], settings: Settings) -> Comparison:

@@ -30,10 +30,10 @@ def show(origin: bool, form: str) -> None:
     the nearest pyproject.toml, that over the user's own steelyard.toml, that over the defaults.
     """
     from steelyard.cli.context import resolve
-    from steelyard.cli.settings import Settings
+    from steelyard.cli.settings import MEANINGS, data_form
 
     resolved = resolve({})
-    values: dict[str, Any] = resolved.settings.model_dump(mode="json", by_alias=True)
+    values: dict[str, Any] = data_form().dump_python(resolved.settings, mode="json", by_alias=True)
     if form == "json":
         rows = {
             name: {"value": value, "origin": resolved.origins[name.replace("-", "_")]}
@@ -44,7 +44,7 @@ def show(origin: bool, form: str) -> None:
     for name, value in values.items():
         field = name.replace("-", "_")
         where = f"  (from {resolved.origins[field]})" if origin else ""
-        click.echo(f"# {Settings.model_fields[field].description}{where}")
+        click.echo(f"# {MEANINGS[field]}{where}")
         click.echo(f"{name} = {_toml(value)}\n")
 
 

@@ -11,73 +11,104 @@ import difflib
 import os
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from steelyard.errors import ConfigError
 
 if TYPE_CHECKING:
+    # Imported when a file or the environment says something: it takes a tenth of a second.
+    from pydantic import TypeAdapter, ValidationError
+
     from steelyard.rules.ignores import Ignore
 
-FACTS_EXAMPLE = "training.tokens = 2e12"
 _LONGEST_IGNORE_DAYS = 366
+_TYPED: Final = frozenset({"default", "command line"})
+"""Origins of values that have their type already."""
 
 
-class IgnoreTable(BaseModel):
+@dataclass(frozen=True, slots=True)
+class IgnoreTable:
     """One `[[ignore]]` table."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
-    rule: Annotated[str, Field(min_length=1)]
-    reason: Annotated[str, Field(min_length=3)]
+    rule: str = field(metadata={"min_length": 1})
+    reason: str = field(metadata={"min_length": 3})
     expires: date
     source: str = "*"
-    approved_by: Annotated[str, Field(alias="approved-by")] = ""
+    approved_by: str = field(default="", metadata={"alias": "approved-by"})
 
 
-class Settings(BaseModel):
+def _means(text: str) -> dict[str, str]:
+    return {"description": text}
+
+
+def _in_files(name: str) -> str:
+    return name.replace("_", "-")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
     """Every setting, under its name in the files (there with hyphens)."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        validate_by_name=True,
-        alias_generator=lambda name: name.replace("_", "-"),
-    )
+    __pydantic_config__: ClassVar[dict[str, Any]] = {
+        "extra": "forbid",
+        "validate_by_name": True,
+        "alias_generator": _in_files,
+    }
 
-    fail_on: Annotated[
-        Literal["error", "warning", "note", "never"],
-        Field(description="Least severity that makes the exit code 1."),
-    ] = "error"
-    strict: Annotated[bool, Field(description="Let what is undetermined fail too.")] = False
-    format: Annotated[
-        list[str], Field(description="Formats to write, each NAME or NAME=FILE.")
-    ] = []
-    digest: Annotated[bool, Field(description="Compute identity and file digests.")] = True
-    scan_values: Annotated[bool, Field(description="Look for NaN and infinity.")] = False
-    offline: Annotated[bool, Field(description="Never use the network.")] = False
-    allow_empty: Annotated[bool, Field(description="Accept a source without a model.")] = False
-    market: Annotated[
-        list[str], Field(description="Where the model is offered or used: eu, us-ca, all.")
-    ] = []
-    role: Annotated[
-        list[str], Field(description="What you do with the model: provider, adopter, modifier.")
-    ] = []
-    packs: Annotated[list[str], Field(description="Rule packs to apply besides our own.")] = []
-    lineage: Annotated[bool, Field(description="Look for the origin of the weights.")] = True
-    registries: Annotated[
-        list[str], Field(description="Registries of known bases to search besides our own.")
-    ] = []
-    lineage_budget: Annotated[
-        str, Field(description="Most bytes to read for lineage, as 64MB; empty: what is quick.")
-    ] = ""
-    cache_dir: Annotated[str, Field(description="Folder of the digest cache; empty: none.")] = ""
-    facts: Annotated[dict[str, Any], Field(description="Facts that no file can show.")] = {}
-    ignore: Annotated[list[IgnoreTable], Field(description="Findings to ignore.")] = []
+    fail_on: Literal["error", "warning", "note", "never"] = field(
+        default="error", metadata=_means("Least severity that makes the exit code 1.")
+    )
+    strict: bool = field(default=False, metadata=_means("Let what is undetermined fail too."))
+    format: list[str] = field(
+        default_factory=list, metadata=_means("Formats to write, each NAME or NAME=FILE.")
+    )
+    digest: bool = field(default=True, metadata=_means("Compute identity and file digests."))
+    scan_values: bool = field(default=False, metadata=_means("Look for NaN and infinity."))
+    offline: bool = field(default=False, metadata=_means("Never use the network."))
+    allow_empty: bool = field(default=False, metadata=_means("Accept a source without a model."))
+    market: list[str] = field(
+        default_factory=list,
+        metadata=_means("Where the model is offered or used: eu, us-ca, all."),
+    )
+    role: list[str] = field(
+        default_factory=list,
+        metadata=_means("What you do with the model: provider, adopter, modifier."),
+    )
+    packs: list[str] = field(
+        default_factory=list, metadata=_means("Rule packs to apply besides our own.")
+    )
+    lineage: bool = field(default=True, metadata=_means("Look for the origin of the weights."))
+    registries: list[str] = field(
+        default_factory=list,
+        metadata=_means("Registries of known bases to search besides our own."),
+    )
+    lineage_budget: str = field(
+        default="",
+        metadata=_means("Most bytes to read for lineage, as 64MB; empty: what is quick."),
+    )
+    cache_dir: str = field(default="", metadata=_means("Folder of the digest cache; empty: none."))
+    facts: dict[str, Any] = field(
+        default_factory=dict, metadata=_means("Facts that no file can show.")
+    )
+    ignore: list[IgnoreTable] = field(default_factory=list, metadata=_means("Findings to ignore."))
+
+
+MEANINGS: Final[Mapping[str, str]] = {
+    item.name: item.metadata["description"] for item in fields(Settings)
+}
+"""What each setting does, by field name."""
+
+
+def data_form() -> TypeAdapter[Settings]:
+    """Return what reads and writes settings as data."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Settings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +143,7 @@ def load(
         ConfigError: If a file does not parse, or a setting is unknown or malformed.
     """
     values: dict[str, Any] = {"cache_dir": str(default_cache)}
-    origins = dict.fromkeys(Settings.model_fields, "default")
+    origins = dict.fromkeys(MEANINGS, "default")
     layers = [
         *_file_layers(user_folder / "steelyard.toml", project_file(folder, examined)),
         *_environment_layers(environ),
@@ -124,11 +155,19 @@ def load(
             joined = name == "facts" and isinstance(value, dict)
             values[name] = {**values.get(name, {}), **value} if joined else value
             origins[name] = origin
+    return Resolved(_checked(values, origins), origins)
+
+
+def _checked(values: Mapping[str, Any], origins: Mapping[str, str]) -> Settings:
+    """Check the values that files and the environment state."""
+    if _TYPED.issuperset(origins.values()):
+        return Settings(**values)
+    from pydantic import ValidationError
+
     try:
-        settings = Settings.model_validate(values)
+        return data_form().validate_python(values)
     except ValidationError as error:
         raise _invalid(error, origins) from error
-    return Resolved(settings, origins)
 
 
 def check_ignores(ignores: Iterable[Ignore], *, today: date) -> None:
@@ -197,12 +236,12 @@ def _flatten(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 
 def _environment_layers(environ: Mapping[str, str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    for name, field in Settings.model_fields.items():
-        variable = f"STEELYARD_{name.upper()}"
+    for item in fields(Settings):
+        name, variable = item.name, f"STEELYARD_{item.name.upper()}"
         if name in ("facts", "ignore") or variable not in environ:
             continue
         text = environ[variable]
-        listed = field.annotation == list[str]
+        listed = item.default_factory is list
         yield variable, {name: [part for part in text.split(",") if part] if listed else text}
 
 
@@ -218,15 +257,13 @@ def _toml(path: Path) -> dict[str, Any]:
 
 
 def _known(name: str, origin: str) -> None:
-    if name in Settings.model_fields:
+    if name in MEANINGS:
         return
-    near = difflib.get_close_matches(name, Settings.model_fields, n=1)
-    shown = name.replace("_", "-")
+    near = difflib.get_close_matches(name, MEANINGS, n=1)
+    shown = _in_files(name)
     raise ConfigError(
         f"there is no setting named {shown!r}",
-        fix=f"did you mean {near[0].replace('_', '-')!r}?"
-        if near
-        else "see: steelyard config show",
+        fix=f"did you mean {_in_files(near[0])!r}?" if near else "see: steelyard config show",
         file=origin,
     )
 
@@ -234,9 +271,12 @@ def _known(name: str, origin: str) -> None:
 def _invalid(error: ValidationError, origins: Mapping[str, str]) -> ConfigError:
     first = error.errors()[0]
     name = str(first["loc"][0]).replace("-", "_")
-    field = ".".join(str(part) for part in first["loc"])
+    place = ".".join(str(part) for part in first["loc"])
+    what = f"{first['msg'][:1].lower()}{first['msg'][1:]}"
+    if first["type"] == "unexpected_keyword_argument":
+        what = "there is no such key"
     return ConfigError(
-        f"{field}: {first['msg'][:1].lower()}{first['msg'][1:]}",
+        f"{place}: {what}",
         fix="see: steelyard config show",
         file=origins.get(name),
     )

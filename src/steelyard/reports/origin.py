@@ -61,14 +61,16 @@ def _changed(book: FactBook, name: str) -> str:
         return f"{name}, {said}" + (f"; {recoded}" if recoded else "")
     if recoded:
         return f"{name}, {recoded}"
-    change = book.value("lineage.change")
-    if isinstance(change, int | float) and not isinstance(change, bool):
-        if change:
-            return f"{name}, changed by {change:.2%}"
-        # A known model may be kept as a quantization of it: equal to that is not unchanged.
-        plainly = book.value("weights.encoding") in _PLAIN
-        return f"{name}, unchanged where it was sampled" if plainly else name
-    return name
+    change = book.resolve("lineage.change")
+    if change is None or not isinstance(change.value, int | float):
+        return name
+    if change.value:
+        return f"{name}, changed by {change.value:.2%}"
+    if book.value("weights.encoding") in _PLAIN:
+        return f"{name}, unchanged where it was sampled"
+    # A known model may be kept as a quantization of it: equal to that is not unchanged.
+    known = "; ".join(plain(where.quote, 200) for where in change.evidence if where.quote)
+    return f"{name}, as the registry has it" + (f" ({known})" if known else "")
 
 
 def _declared(book: FactBook) -> Statement | None:

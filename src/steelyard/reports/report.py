@@ -24,7 +24,7 @@ class SourceInfo:
     revision: str | None
     """The commit, where the source has one."""
     bytes_read: int
-    """Bytes read for headers and documents; digests and scans not counted."""
+    """Bytes read for headers, documents and lineage; digests and scans not counted."""
 
 
 @dataclass(frozen=True, slots=True)
