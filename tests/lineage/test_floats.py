@@ -5,7 +5,7 @@ from __future__ import annotations
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -43,6 +43,7 @@ def test_the_type_that_is_told_holds_the_numbers(values: np.ndarray) -> None:
 
 
 @given(NUMBERS, st.sampled_from(["BF16", "F32"]))
+@example(np.array([1e-45, 1e-41], np.float32), "BF16")
 def test_rounding_moves_by_half_a_step_at_most(values: np.ndarray, kind: str) -> None:
     off = np.abs(rounded(values, kind).astype(np.float64) - values)
     assert np.all(off <= 0.5 * ulps(values, kind))

@@ -14,7 +14,8 @@ Doubles = NDArray[np.float64]
 FULL: Final = 23
 """Bits after the leading one that float32 keeps, in which everything is read."""
 _MANTISSA: Final = {"F16": 10, "BF16": 7, "F8_E4M3": 3, "F8_E5M2": 2}
-_SMALLEST: Final = {"F16": 2.0**-24}
+_SMALLEST: Final = {"F16": 2.0**-24, "BF16": 2.0**-133, "F32": 2.0**-149}
+"""Distance of neighbors about zero."""
 _LOOKED_AT: Final = 256
 
 
@@ -76,6 +77,6 @@ def rounded(values: Floats, kind: str) -> Floats:
 def ulps(values: Floats, kind: str) -> Doubles:
     """Return the distance of neighbors of each number in a type."""
     exponents = np.frexp(values.astype(np.float64))[1] - 1
-    least = _SMALLEST.get(kind, 2.0**-149)
+    least = _SMALLEST.get(kind, _SMALLEST["F32"])
     steps = np.ldexp(1.0, exponents - mantissa(kind))
     return np.asarray(np.maximum(steps, least) * (values != 0))

@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import save
 
 from steelyard.checkpoints.opening import read_model
-from steelyard.lineage.reading.tokens import read_tokens
+from steelyard.lineage.reading.tokens import Tokenizer
 from steelyard.sources.local import open_local
 from tests.checkpoints import gguf_files
 from tests.checkpoints.gguf_files import Array, Value, Weights, gguf_bytes
@@ -20,9 +20,13 @@ WEIGHTS = save({"model.embed_tokens.weight": np.zeros((4, 8), np.float32)})
 TOKENS = ("<unk>", "\u2581the", "ing", "\u2581a")
 
 
-def tokens(folder: Path, files: dict[str, bytes]) -> tuple[str, ...] | None:
+def tokenizer(folder: Path, files: dict[str, bytes]) -> Tokenizer:
     weights = {} if "model.gguf" in files else {"model.safetensors": WEIGHTS}
-    return read_tokens(read_model(open_local(str(write(folder, weights | files)))))
+    return Tokenizer(read_model(open_local(str(write(folder, weights | files)))))
+
+
+def tokens(folder: Path, files: dict[str, bytes]) -> tuple[str, ...] | None:
+    return tokenizer(folder, files).tokens
 
 
 def message(number: int, payload: bytes) -> bytes:
@@ -37,6 +41,7 @@ def sentence_pieces() -> bytes:
     return b"".join(pieces) + message(2, b"\x08\x01")
 
 
+PIECES = sentence_pieces()
 BY_NUMBER = {token: row for row, token in enumerate(TOKENS)}
 
 
@@ -89,3 +94,26 @@ def test_a_damaged_tokenizer_tells_nothing_wrong(data: bytes, tmp_path: Path) ->
 def test_the_next_best_is_read_where_one_is_damaged(tmp_path: Path) -> None:
     files = {"tokenizer.json": b"{", "tokenizer.model": sentence_pieces()}
     assert tokens(tmp_path, files) == TOKENS
+
+
+def test_the_digest_is_of_the_best_document(tmp_path: Path) -> None:
+    one, two = sentence_pieces(), sentence_pieces()[:-3]
+    digests = [
+        tokenizer(tmp_path / name, files).digest
+        for name, files in {
+            "first": {"tokenizer.model": one},
+            "same": {"tokenizer.model": one, "spiece.model": two},
+            "other": {"tokenizer.model": two, "spiece.model": one},
+            "none": {},
+            "gguf": in_gguf("llama", TOKENS),
+        }.items()
+    ]
+    assert digests[0] == digests[1] != digests[2]
+    assert digests[3:] == [None, None]
+
+
+def test_a_document_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+    write(tmp_path, {"tokenizer.json": b"{}"})
+    with (tmp_path / "tokenizer.json").open("r+b") as file:
+        file.truncate(64_000_001)
+    assert tokens(tmp_path, {"tokenizer.model": PIECES}) == TOKENS

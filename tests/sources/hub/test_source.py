@@ -69,6 +69,39 @@ class TestReading:
         assert len([each for each in hub.requests if "/resolve/" in each.path]) == 1
         source.close()
 
+    def test_only_of_the_first_file_the_hub_is_asked_before(
+        self, hub: HubServer, network: Network
+    ) -> None:
+        source = HubSource("hf://org/name", at(hub, network))
+        with source.open("config.json") as reader:
+            assert reader.read(0, 2) == b"{}"
+        with source.open("model.safetensors") as reader:
+            assert reader.read(5, 5) == WEIGHTS[5:10]
+            assert reader.read(len(WEIGHTS) - 8, 8) == WEIGHTS[-8:]
+        asked = [
+            (each.method, each.path.rpartition("/")[2])
+            for each in hub.requests
+            if "/resolve/" in each.path
+        ]
+        assert asked == [
+            ("HEAD", "config.json"),
+            ("GET", "config.json"),
+            ("GET", "model.safetensors"),
+        ]
+        assert len(hub.files.requests) == 2
+        source.close()
+
+    def test_a_file_that_may_not_be_read_after_all(self, hub: HubServer, network: Network) -> None:
+        source = HubSource("hf://org/name", at(hub, network))
+        source.open("config.json").close()
+        hub.faults.append(Fault("/resolve/", status=403))
+        with (
+            source.open("model.safetensors") as reader,
+            pytest.raises(AccessDenied, match="403"),
+        ):
+            reader.read(0, 8)
+        source.close()
+
     def test_further_revisions(self, model: Path, tmp_path: Path, network: Network) -> None:
         old = tmp_path / "old"
         old.mkdir()

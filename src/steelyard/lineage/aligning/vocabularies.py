@@ -14,6 +14,7 @@ import numpy as np
 from steelyard.lineage.aligning.alignment import Indices
 from steelyard.lineage.aligning.matching import unit
 from steelyard.lineage.matrix import Floats, Matrix, Weights
+from steelyard.lineage.reading.stored import WithTokenizer
 from steelyard.lineage.relation import Edit, EditKind
 
 _SAMPLE: Final = 64
@@ -71,11 +72,20 @@ def match_tokens(child: Weights, base: Weights, *, budget: int) -> TokenMap | No
     if alike and _agree(ours, theirs, size):
         # Tokenizers are large documents: they are read where rows alone do not settle it.
         return TokenMap(same, same, "index")
+    if _have_one_tokenizer(child, base):
+        return TokenMap(same, same, "strings")
     by_string = _by_string(child.tokens(), base.tokens(), ours.shape[0], theirs.shape[0])
     if by_string is not None:
         return by_string
     found = _by_content(ours, theirs, budget) if alike else None
     return found if found is not None else TokenMap(same, same, "index")
+
+
+def _have_one_tokenizer(child: Weights, base: Weights) -> bool:
+    if not isinstance(child, WithTokenizer) or not isinstance(base, WithTokenizer):
+        return False
+    digest = child.tokenizer()
+    return digest is not None and digest == base.tokenizer()
 
 
 def _by_string(

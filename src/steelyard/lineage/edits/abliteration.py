@@ -32,8 +32,9 @@ _PARTIAL_Z: Final = 20.0
 _PARTIAL_SHARE: Final = 0.5
 _ENOUGH: Final = 6
 """Matrices without a removal, the most changed ones, after which no other is read."""
-_NORM_KEPT: Final = 0.02
-"""Change of the lengths of rows, relative to that of the matrix, below which they were kept."""
+_NORM_KEPT: Final = 0.5
+"""Change of the lengths of rows, as a share of what a removal changes, below which they were kept.
+"""
 _LEAST_SCALE: Final = 0.1
 _TURNS: Final = 4
 _OVERLAP: Final = 0.7
@@ -182,13 +183,9 @@ def _with_norms(found: _Finding, child: Floats, base: Floats) -> _Finding:
 
     Scaling rows back bends the removed direction; directions and scales are fitted in turns.
     """
-    before, after = (np.linalg.norm(rows, axis=1) for rows in (base, child))
-    usable = before > 0
-    off = np.abs(after[usable] / before[usable] - 1)
-    moved = float(np.linalg.norm(child - base) / max(float(np.linalg.norm(base)), 1e-30))
-    if not found.flagged or not off.size or float(np.median(off)) > _NORM_KEPT * moved:
-        return found
     every = np.arange(len(base))
+    if not found.flagged or not _keeps_norms(child, base, base + found.look.edit(every)):
+        return found
     for _ in range(_TURNS):
         cleared = base + found.look.edit(every)
         squares = np.einsum("ij,ij->i", cleared, cleared)
@@ -200,6 +197,17 @@ def _with_norms(found: _Finding, child: Floats, base: Floats) -> _Finding:
             return found
         found = _Finding(found.pair, seen, scales)
     return found
+
+
+def _keeps_norms(child: Floats, base: Floats, cleared: Floats) -> bool:
+    """Tell whether rows of the child are as long as the base's, not as those that a removal left.
+
+    A removal changes lengths by little: so little that only its own change of each tells.
+    """
+    before, after, bare = (np.linalg.norm(rows, axis=1) for rows in (base, child, cleared))
+    expected = bare - before
+    square = float(expected @ expected)
+    return square > 0 and float((after - before) @ expected) < _NORM_KEPT * square
 
 
 def _moved(pair: Pair) -> float:

@@ -248,9 +248,10 @@ def accounted(before: Sample, after: Sample) -> Sample:
 
 
 def _accounted(old: Pair, new: Pair) -> Pair:
-    rounding = noise_of(old).variance * old.child.size
-    explained = new.moved <= _LEFT * old.moved + _ROUNDED * rounding
-    return replace(new, base=new.child) if explained else new
+    beyond = new.moved - _LEFT * old.moved
+    if beyond > 0:
+        beyond -= _ROUNDED * noise_of(old).variance * old.child.size
+    return new if beyond > 0 else replace(new, base=new.child)
 
 
 def relative_change(seen: Iterable[Seen]) -> float:

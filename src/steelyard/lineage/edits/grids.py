@@ -33,6 +33,7 @@ _TRIED: Final = 48
 _GLANCE: Final = 16
 """Numbers of a block that chance puts on no grid all at once."""
 _FIRST: Final = 6
+_FEWEST_BLOCKS: Final = 4
 _LOOKED_AT: Final = 256
 _ON_GRID: Final = 0.9
 _OFF: Final = 0.1
@@ -81,10 +82,10 @@ class Grids:
     those that are looked at first must be spread over the model.
     """
 
-    _sizes: dict[tuple[str, str, str, bool], int] = field(default_factory=dict)
+    _found: dict[tuple[str, str, str, bool], Grid] = field(default_factory=dict)
     _without: Counter[tuple[str, str, str, bool]] = field(default_factory=Counter)
-    """Weights that lay on no grid, by role, scheme, element type and side; -1 once one lay on
-    one."""
+    """Weights that lay on no grid, by role, scheme, element type and side; of those that lay on
+    one, if the first did, the negative number."""
     _nearer: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Weights that lie nearer to the base's than its own rounding, by role and the base's scheme;
     -1 once one does not."""
@@ -107,9 +108,12 @@ class Grids:
         key = (matrix.role, matrix.scheme, matrix.dtype, of_base)
         if self._without[key] >= _ENOUGH:
             return None
-        found = find_grid(stored, likely=self._sizes.get(key))
+        known = self._found.get(key)
+        if known is not None and self._without[key] <= -_ENOUGH and lies_on(stored, known):
+            return known
+        found = find_grid(stored, likely=None if known is None else known.size)
         if found is not None:
-            self._without[key], self._sizes[key] = -1, found.size
+            self._without[key], self._found[key] = min(self._without[key], 0) - 1, found
         elif self._without[key] >= 0:
             self._without[key] += 1
         return found
@@ -122,36 +126,58 @@ def find_grid(stored: Stored, *, likely: int | None = None) -> Grid | None:
         stored: Rows.
         likely: Elements of a block in other weights of the same model, which is tried first.
     """
-    values = stored.numbers
-    if values.ndim != 2 or not stored.energy or stored.mantissa < _COARSEST:
+    if not _may_lie_on_one(stored):
         return None
-    error = 0.0 if stored.mantissa == FULL else 2.0 ** -(stored.mantissa + 1)
-    width = values.shape[1]
+    error = _error(stored)
     sizes = _BLOCKS.get(stored.matrix.scheme.upper(), (0, *_SIZES))
     for size in sizes if likely is None else (likely, *sizes):
-        if size and (width % size or size >= width):
-            continue
-        blocks = values.reshape(-1, size or width)
-        found = _fit(blocks, size, error)
+        blocks = _blocks(stored.numbers, size)
+        found = None if blocks is None else _fit(blocks, size, error)
         if found is not None:
             return found
     return None
 
 
+def lies_on(stored: Stored, grid: Grid) -> bool:
+    """Tell whether a few blocks of a matrix lie on a grid that was found in others."""
+    blocks = _blocks(stored.numbers, grid.size) if _may_lie_on_one(stored) else None
+    if blocks is None or grid.step is not None:
+        return False
+    some = _some(blocks, _FIRST)
+    if len(some) < _FEWEST_BLOCKS:
+        return False
+    fits = _levels(some, np.array([grid.levels]), _error(stored), shifted=grid.shifted)
+    return bool(np.all(fits > 0))
+
+
+def _may_lie_on_one(stored: Stored) -> bool:
+    return stored.numbers.ndim == 2 and stored.energy > 0 and stored.mantissa >= _COARSEST
+
+
+def _error(stored: Stored) -> float:
+    """Return what the element type may have moved a number, relative to it."""
+    return 0.0 if stored.mantissa == FULL else 2.0 ** -(stored.mantissa + 1)
+
+
+def _blocks(values: Floats, size: int) -> Floats | None:
+    """Cut rows into blocks; None where they have no whole number of them."""
+    width = values.shape[1]
+    if size and (width % size or size >= width):
+        return None
+    return values.reshape(-1, size or width)
+
+
 def _fit(blocks: Floats, size: int, error: float) -> Grid | None:
     """Fit grids to a few blocks, and those that fit to more."""
     some = _some(blocks, _FIRST)
-    if len(some) < min(_FIRST, 4):
+    if len(some) < _FEWEST_BLOCKS:
         return None
     even, shifted, gaps = _promising(some, error)
     if not (len(even) or len(shifted) or gaps):
         return None
-    found = None
-    for part in (some, _some(blocks, _TRIED)):
-        found = _best(part, size, error, even, shifted)
-        if found is None:
-            return None
-    return found
+    if _best(some, size, error, even, shifted) is None:
+        return None
+    return _best(_some(blocks, _TRIED), size, error, even, shifted)
 
 
 def _some(blocks: Floats, count: int) -> Doubles:
@@ -197,29 +223,26 @@ def _are_usable(blocks: Floats | Doubles) -> NDArray[np.bool_]:
 
 def _best(blocks: Doubles, size: int, error: float, even: Doubles, shifted: Doubles) -> Grid | None:
     """Return the coarsest grid that nearly all blocks fit."""
-    largest = np.abs(blocks).max(axis=1)
-    low, high = blocks.min(axis=1), blocks.max(axis=1)
-    part = blocks[:, :_LOOKED_AT]
-    for is_shifted, start, span, counts in (
-        (False, np.zeros_like(low), largest, even),
-        (True, low, high - low, shifted),
-    ):
-        # Shifted levels are rounded by the size of the largest number, wherever they start.
-        drift = error * np.maximum(largest / np.where(span > 0, span, 1.0), 1.0)
-        fits = _levels(part, start, span, counts, drift)
+    for is_shifted, counts in ((False, even), (True, shifted)):
+        fits = _levels(blocks, counts, error, shifted=is_shifted)
         if float(np.mean(fits > 0)) >= _ON_GRID:
             return Grid(size, is_shifted, float(np.median(fits[fits > 0])))
+    part = blocks[:, :_LOOKED_AT]
     if error > 0 and part.shape[1] < 64:
         return None
     return _by_gaps(part, size, error)
 
 
-def _levels(
-    part: Doubles, start: Doubles, span: Doubles, counts: Doubles, drift: Doubles
-) -> Doubles:
+def _levels(blocks: Doubles, counts: Doubles, error: float, *, shifted: bool) -> Doubles:
     """Return for each block the fewest levels on which it lies, 0 if it lies on none."""
-    scaled = (part - start[:, None]) / np.where(span > 0, span, 1.0)[:, None]
-    found = np.zeros(len(part))
+    low, high = blocks.min(axis=1), blocks.max(axis=1)
+    largest = np.maximum(np.abs(low), np.abs(high))
+    start, span = (low, high - low) if shifted else (np.zeros_like(low), largest)
+    safe = np.where(span > 0, span, 1.0)
+    # Shifted levels are rounded by the size of the largest number, wherever they start.
+    drift = error * np.maximum(largest / safe, 1.0)
+    scaled = (blocks[:, :_LOOKED_AT] - start[:, None]) / safe[:, None]
+    found = np.zeros(len(blocks))
     for count in counts[::-1]:
         levels = scaled * count
         allowed = 2e-3 + 2 * count * drift

@@ -102,6 +102,14 @@ class WithVectors(Protocol):
         """Return those vectors; their role is `tensor:` and the name."""
 
 
+@runtime_checkable
+class WithTokenizer(Protocol):
+    """A model that can tell whether its tokenizer is another's before either is parsed."""
+
+    def tokenizer(self) -> bytes | None:
+        """Return the digest of the document that names the tokens; None where there is none."""
+
+
 def key_of(matrix: Matrix) -> Key:
     """Return what finds a weight among those of its model."""
     return matrix.role, matrix.layer, matrix.expert, matrix.part

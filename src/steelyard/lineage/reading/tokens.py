@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import cached_property
+from itertools import chain
+from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import Final
+
+from blake3 import blake3
 
 from steelyard.checkpoints import gguf
 from steelyard.checkpoints.documents import JsonValue, read_json, read_text
@@ -23,35 +28,69 @@ _LARGEST_ID: Final = 16_000_000
 _LIMITS: Final = replace(DEFAULT_LIMITS, document_bytes=64_000_000, json_nodes=8_000_000)
 
 
-def read_tokens(model: Model) -> tuple[str, ...] | None:
-    """Return the token strings by row; None where no tokenizer is there or it cannot be read.
+class Tokenizer:
+    """What lies beside the weights of a model and names its tokens; read when it is asked for.
 
     Read are `tokenizer.json` (its `model.vocab` and `added_tokens`), `vocab.json`, `vocab.txt`,
     the pieces of SentencePiece (`tokenizer.model`, `spiece.model`) and a GGUF file's
-    `tokenizer.ggml.tokens`. Rows without a token are empty strings.
-
-    Raises:
-        SourceError: If the bytes cannot be fetched.
+    `tokenizer.ggml.tokens`.
     """
-    main = model.main
-    if main is None:
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._left = self._documents()
+
+    @cached_property
+    def digest(self) -> bytes | None:
+        """Return the BLAKE3 digest of the first document; None where there is none of its own.
+
+        Raises:
+            SourceError: If the bytes cannot be fetched.
+        """
+        first = self._first
+        return None if first is None else blake3(first.view(0, first.size)).digest()
+
+    @cached_property
+    def tokens(self) -> tuple[str, ...] | None:
+        """Return the token strings by row, empty ones where a row has none; None if none are known.
+
+        Raises:
+            SourceError: If the bytes cannot be fetched.
+        """
+        main = self._model.main
+        if main is not None and main.format == "gguf":
+            return _from_gguf(self._model, main.files[0])
+        if self._first is None:
+            return None
+        return next(filter(None, map(_parsed, chain((self._first,), self._left))), None)
+
+    @cached_property
+    def _first(self) -> BytesReader | None:
+        return next(self._left, None)
+
+    def _documents(self) -> Iterator[BytesReader]:
+        """Read each document that may tell, the best first."""
+        main = self._model.main
+        if main is None or main.format == "gguf":
+            return
+        folder = PurePosixPath(main.files[0]).parent
+        listed = {file.path for file in self._model.source.files}
+        for name in _READERS:
+            path = str(folder / name)
+            if path not in listed:
+                continue
+            with self._model.source.open(path) as reader:
+                if reader.size > _LIMITS.document_bytes:
+                    continue
+                data = reader.read(0, reader.size)
+            yield BytesReader(path, data)
+
+
+def _parsed(document: BytesReader) -> tuple[str, ...] | None:
+    try:
+        return _READERS[PurePosixPath(document.name).name](document)
+    except CheckpointError:
         return None
-    if main.format == "gguf":
-        return _from_gguf(model, main.files[0])
-    folder = main.files[0].rpartition("/")[0]
-    listed = {file.path for file in model.source.files}
-    for name, read in _READERS.items():
-        path = f"{folder}/{name}" if folder else name
-        if path not in listed:
-            continue
-        try:
-            with model.source.open(path) as reader:
-                found = read(reader)
-        except CheckpointError:
-            continue
-        if found:
-            return found
-    return None
 
 
 def _lines(reader: ByteReader) -> tuple[str, ...] | None:
@@ -62,7 +101,7 @@ def _pieces(reader: ByteReader) -> tuple[str, ...] | None:
     """Read the pieces of a SentencePiece model: field 1 of it, of which field 1 is the string."""
     if reader.size > _LARGEST_MODEL:
         return None
-    wire = Wire(BytesReader(reader.name, reader.read(0, reader.size)))
+    wire = Wire(reader)
     whole = wire.whole()
     found = []
     for field in wire.fields(whole):

@@ -25,7 +25,7 @@ from steelyard.lineage.reading.fusion import About
 from steelyard.lineage.reading.layouts import Layout, lay_out
 from steelyard.lineage.reading.packing import Stated
 from steelyard.lineage.reading.stored import StoredMatrix, in_order, key_of, norm_of
-from steelyard.lineage.reading.tokens import read_tokens
+from steelyard.lineage.reading.tokens import Tokenizer
 from steelyard.lineage.reading.views import Codes, Stored, View
 from steelyard.lineage.roles import INTO_NEURONS
 from steelyard.sources.base import ByteReader
@@ -70,6 +70,7 @@ class StoredWeights:
     def __init__(self, model: Model, *, name: str | None = None) -> None:
         self._model = model
         self._checkpoint = model.main or _EMPTY
+        self._tokenizer = Tokenizer(model)
         self._readers: dict[str, ByteReader] = {}
         self._members: dict[str, Mapping[str, ZipMember]] = {}
         self.bytes_read = self.requests = 0
@@ -158,16 +159,22 @@ class StoredWeights:
 
     def tokens(self) -> tuple[str, ...] | None:
         """Return the token strings by row of the embedding."""
-        return self._tokens
+        with self._counted():
+            return self._tokenizer.tokens
 
-    @cached_property
-    def _tokens(self) -> tuple[str, ...] | None:
+    def tokenizer(self) -> bytes | None:
+        """Return the digest of the document that names the tokens."""
+        with self._counted():
+            return self._tokenizer.digest
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        """Count what is read of other files than those of the weights."""
         before = self._model.source.bytes_read
-        found = read_tokens(self._model)
+        yield
         read = self._model.source.bytes_read - before
         if read:
             self._count(read)
-        return found
 
     def _packing(self) -> Stated:
         """Read what the configuration says of packed weights."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from steelyard.lineage.matrix import Matrix, Sizes, Weights
-from steelyard.lineage.reading.stored import WithVectors
+from steelyard.lineage.reading.stored import WithTokenizer, WithVectors
 
 
 class Wrapper:
@@ -26,6 +26,10 @@ class Wrapper:
     def tokens(self) -> tuple[str, ...] | None:
         """Return the token strings by row of the embedding."""
         return self._weights.tokens()
+
+    def tokenizer(self) -> bytes | None:
+        """Return the digest of the document that names the tokens."""
+        return self._weights.tokenizer() if isinstance(self._weights, WithTokenizer) else None
 
     @property
     def bytes_read(self) -> int:

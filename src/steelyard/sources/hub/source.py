@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+import httpx
 from huggingface_hub import HfApi, get_hf_file_metadata, hf_hub_url
 
 from steelyard.errors import AccessDenied, SourceError, SourceNotFound
@@ -86,14 +87,15 @@ class HubSource:
 
         Raises:
             SourceNotFound: If `path` is not among `files`.
-            AccessDenied: If the repository is gated and the token does not open it.
+            AccessDenied: If the repository is gated and the token does not open it (of the first
+                file; of others, reading tells).
             SourceError: If the hub does not say where its bytes are.
         """
         listed = self._by_path.get(path)
         if listed is None:
             raise no_such_file(self.spec, path)
         if path not in self._remotes:
-            self._remotes[path] = self._resolve(listed)
+            self._remotes[path] = self._remote(listed)
         return RangedReader(self._remotes[path], self._blocks)
 
     def local_path(self, path: str) -> Path | None:  # noqa: ARG002  the protocol's signature
@@ -132,24 +134,39 @@ class HubSource:
         self._skipped = tuple(sorted(skipped, key=lambda each: (each.path, each.reason)))
         return commit
 
-    def _resolve(self, listed: SourceFile) -> RemoteFile:
-        """Ask the hub where a file's bytes are."""
-        endpoint = str(self._endpoint)
-        url = hf_hub_url(
-            self._hub_spec.repo, listed.path, revision=self.revision, endpoint=endpoint
+    def _remote(self, listed: SourceFile) -> RemoteFile:
+        """Return a file of the commit; where its bytes are, the hub says when they are read.
+
+        Of the first one it is asked before: the hub's client knows why the hub refuses a
+        repository, and what to do about it.
+        """
+        home = checked_url(
+            hf_hub_url(
+                self._hub_spec.repo,
+                listed.path,
+                revision=self.revision,
+                endpoint=str(self._endpoint),
+            )
         )
+        url = home if self._remotes else self._resolved(listed, home)
+        place = Place(url, listed.size, Version())
+        return RemoteFile(self._web, listed.path, home, place, pinned=True)
+
+    def _resolved(self, listed: SourceFile, home: httpx.URL) -> httpx.URL:
+        """Ask the hub where a file's bytes are."""
         facts = self._call(
             lambda: get_hf_file_metadata(
-                url, token=self._token, timeout=self._network.timeout, endpoint=endpoint
+                str(home),
+                token=self._token,
+                timeout=self._network.timeout,
+                endpoint=str(self._endpoint),
             )
         )
         if facts.commit_hash not in {None, self.revision}:
             raise self._strange(f"{listed.path} is of another commit than was asked for")
         if facts.size not in {None, listed.size}:
             raise self._strange(f"{listed.path} is listed with {listed.size} bytes, but has others")
-        home = checked_url(url)
-        place = Place(next_hop(home, facts.location), listed.size, Version())
-        return RemoteFile(self._web, listed.path, home, place, pinned=True)
+        return next_hop(home, facts.location)
 
     def _call(self, action: Callable[[], T]) -> T:
         """Run a call of the hub client, again if its failure may pass, with our errors."""
