@@ -1,4 +1,4 @@
-"""Code that rides with the weights: what a pickle would import, what `auto_map` would run.
+"""What pickles would import and call.
 
 Nothing is run or imported here. Three grades, by an allowlist and never by a blocklist alone:
 what only rebuilds tensors is silent, what is known to run commands is dangerous, and whatever
@@ -8,14 +8,13 @@ when some file could not be read, and when there are no weights to load.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from steelyard.analyzers.base import few, shortened
-from steelyard.checkpoints.documents import JsonValue
+from steelyard.analyzers.code.grades import grade
 from steelyard.checkpoints.model import Model
 from steelyard.checkpoints.tensors import Checkpoint, PickleImport, ProblemKind
 from steelyard.facts import Basis, Evidence, Fact
-from steelyard.knowledge import load
 
 _MOST_EVIDENCE = 50
 _SCRIPT_MODULE = "__torch__."
@@ -48,18 +47,6 @@ def analyze(model: Model) -> Iterable[Fact]:
         yield Fact("code.unsafe", True, Basis.MEASURED, _show(dangerous))
     elif model.weights and not strange and not _unread(model):
         yield Fact("code.unsafe", False, Basis.MEASURED, _show(imports[:1]))
-    yield from _remote(model)
-
-
-def grade(name: str) -> str:
-    """Grade a dotted name: `rebuilds`, `dangerous` or `unknown`."""
-    table = load("pickle_imports")
-    if name in table["rebuilds"]:
-        return "rebuilds"
-    for entry in table["dangerous"]:
-        if name == entry or (entry.endswith(".*") and name.startswith(entry[:-1])):
-            return "dangerous"
-    return "unknown"
 
 
 def _unread(model: Model) -> bool:
@@ -85,28 +72,6 @@ def _scripts(pickles: Iterable[Checkpoint]) -> frozenset[str]:
         if weights.metadata.get("layout") == "torchscript"
         for path in weights.files
     )
-
-
-def _remote(model: Model) -> Iterable[Fact]:
-    """Yield the repository code that configurations ask to run under remote-code trust."""
-    evidence = [
-        Evidence(file=path, field=shortened(f"auto_map.{key}"), quote=shortened(value))
-        for path, document in sorted(model.json.items())
-        if isinstance(document, dict)
-        for key, value in _auto_map(document)
-    ]
-    targets = few(item.quote for item in evidence if item.quote)
-    yield Fact("code.remote", targets, Basis.MEASURED, tuple(evidence[:_MOST_EVIDENCE]))
-
-
-def _auto_map(document: Mapping[str, JsonValue]) -> Iterable[tuple[str, str]]:
-    auto_map = document.get("auto_map")
-    if not isinstance(auto_map, dict):
-        return
-    for key, value in auto_map.items():
-        for target in value if isinstance(value, list) else [value]:
-            if isinstance(target, str):
-                yield key, target
 
 
 def _show(found: Iterable[PickleImport]) -> tuple[Evidence, ...]:
