@@ -26,6 +26,7 @@ HEAD: Final = 512
 FEWEST_OPCODES: Final = 4
 """Opcodes that must make sense before a beginning without a protocol mark counts as a pickle."""
 
+_LEFT_BEHIND: Final = 64
 _START = b"\x80"
 
 
@@ -36,6 +37,8 @@ def interpret(
     limits: Limits = DEFAULT_LIMITS,
     *,
     end: int | None = None,
+    keep: bool = True,
+    amid: bool = False,
 ) -> PickleStream:
     """Interpret one pickle.
 
@@ -46,6 +49,9 @@ def interpret(
             what is added to every offset that is reported.
         limits: Bounds on opcodes, values and texts.
         end: First byte of the file that is not part of it; the end of the file by default.
+        keep: Whether what it holds is wanted, as for tensors; without, far more can be read, as
+            only imports, calls and what may be files within it are kept.
+        amid: Whether these bytes lie amid a pickle, so that others may have left values behind.
 
     Returns:
         The stream, complete or not.
@@ -61,7 +67,9 @@ def interpret(
         reader, start, shift = data, base_offset, 0
     stop = reader.size if end is None else min(end, reader.size)
     cursor = Cursor(reader, start, stop, file, shift, limits)
-    machine = Machine(cursor, file, limits)
+    machine = Machine(cursor, file, limits, keep=keep)
+    if amid:
+        machine.pretend(_LEFT_BEHIND)
     return machine.run()
 
 
@@ -75,7 +83,7 @@ def calls_something(reader: ByteReader, limits: Limits = DEFAULT_LIMITS) -> bool
         SourceError: If the bytes cannot be fetched.
     """
     try:
-        stream = interpret(reader, reader.name, limits=limits)
+        stream = interpret(reader, reader.name, limits=limits, keep=False)
     except CheckpointError:
         return False
     called = [found.name for found in stream.imports if found.called]
@@ -95,8 +103,7 @@ def looks_like_pickle(head: bytes) -> bool:
         Cursor(BytesReader("", head), 0, len(head), "", 0, DEFAULT_LIMITS), "", DEFAULT_LIMITS
     )
     try:
-        while not machine.stopped:
-            machine.step()
+        machine.carry_out()
     except Truncated:
         enough = machine.understood >= FEWEST_OPCODES
     except CheckpointError:

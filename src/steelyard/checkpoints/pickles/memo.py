@@ -1,0 +1,49 @@
+"""The memo of a pickle: values by number, which writers count up from nought."""
+
+from __future__ import annotations
+
+from steelyard.checkpoints.pickles.values import Value
+
+
+class Memo:
+    """Values by their number; a list while numbers come in order, as they do.
+
+    Args:
+        default: What a number has that was never given one; None where that is an error.
+    """
+
+    __slots__ = ("_default", "_far", "near")
+
+    def __init__(self, default: Value = None) -> None:
+        self._default = default
+        self.near: list[Value] = []
+        """Those numbered without a gap."""
+        self._far: dict[int, Value] = {}
+
+    def __len__(self) -> int:
+        return len(self.near) + len(self._far)
+
+    def put(self, index: int, value: Value) -> bool:
+        """Remember a value; say whether its number is new."""
+        near = self.near
+        if index == len(near):
+            near.append(value)
+            return self._far.pop(index, self) is self
+        if 0 <= index < len(near):
+            near[index] = value
+            return False
+        new = index not in self._far
+        self._far[index] = value
+        return new
+
+    def get(self, index: int) -> Value:
+        """Return the value of a number.
+
+        Raises:
+            KeyError: If it has none.
+        """
+        if 0 <= index < len(self.near):
+            return self.near[index]
+        if self._default is not None:
+            return self._far.get(index, self._default)
+        return self._far[index]
