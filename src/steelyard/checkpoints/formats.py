@@ -28,10 +28,18 @@ class Format(StrEnum):
     """A pickle stream: a legacy torch checkpoint, or any pickle."""
     NPY = "npy"
     ONNX = "onnx"
+    PACKED = "packed"
+    """Compressed data or an archive: examined for code, but not read for tensors."""
     UNREAD = "unread"
     """A format of weights that is known but not read (HDF5, TensorFlow Lite, ...)."""
 
 
+_MAGIC = {
+    b"GGUF": Format.GGUF,
+    b"PK\x03\x04": Format.ZIP,
+    b"PK\x05\x06": Format.ZIP,
+    b"\x93NUMPY": Format.NPY,
+}
 UNREAD_MAGIC = {
     b"\x89HDF\r\n\x1a\n": "HDF5 (Keras)",
     b"ggjt": "GGML, before GGUF",
@@ -39,13 +47,21 @@ UNREAD_MAGIC = {
     b"lmgg": "GGML, before GGUF",
     b"fmgg": "GGML, before GGUF",
     b"7z\xbc\xaf\x27\x1c": "7-Zip",
-    b"\x1f\x8b": "gzip",
-    b"\xfd7zXZ\x00": "xz",
-    b"(\xb5/\xfd": "Zstandard",
     b"Rar!": "RAR",
     b"\x84\xa5nodes": "spaCy",
 }
 """First bytes of formats that hold weights but are not read, and their names."""
+
+PACKED_MAGIC = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\x00": "xz",
+    b"(\xb5/\xfd": "Zstandard",
+    b"\x04\x22\x4d\x18": "LZ4",
+}
+"""First bytes of compressed data; it is examined for code, but not read for tensors."""
+_PACKED_PICKLE = (b"x\x01", b"x\x5e", b"x\x9c", b"x\xda", b"]\x00\x00")
+"""First bytes of zlib and lzma, too few to tell them but in files named like pickles (joblib)."""
 
 _PICKLE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib"})
 _WEIGHT_SUFFIXES = _PICKLE_SUFFIXES | {
@@ -77,14 +93,9 @@ def identify(head: bytes, size: int, path: str) -> Format | None:
     Returns None when it is no format of weights that Steelyard knows.
     """
     suffix = PurePosixPath(path).suffix.lower()
-    if head.startswith(b"GGUF"):
-        return Format.GGUF
-    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-        return Format.ZIP
-    if head.startswith(b"\x93NUMPY"):
-        return Format.NPY
-    if _unread_by_bytes(head) is not None:
-        return Format.UNREAD
+    known = _by_magic(head, suffix)
+    if known is not None:
+        return known
     if _is_pickle(head, suffix):
         return Format.PICKLE
     if suffix == ".safetensors" or _is_safetensors(head, size):
@@ -98,9 +109,29 @@ def identify(head: bytes, size: int, path: str) -> Format | None:
     return Format.UNREAD if _is_tensorflow_js(path) else None
 
 
+def _by_magic(head: bytes, suffix: str) -> Format | None:
+    for magic, known in _MAGIC.items():
+        if head.startswith(magic):
+            return known
+    if _unread_by_bytes(head) is not None:
+        return Format.UNREAD
+    return Format.PACKED if _packed_by_bytes(head, suffix) is not None else None
+
+
 def unread_name(head: bytes, path: str) -> str | None:
     """Name the format of a file, if it is one that is known but not read."""
-    return _unread_by_bytes(head) or ("TensorFlow.js" if _is_tensorflow_js(path) else None)
+    suffix = PurePosixPath(path).suffix.lower()
+    return (
+        _unread_by_bytes(head)
+        or _packed_by_bytes(head, suffix)
+        or ("TensorFlow.js" if _is_tensorflow_js(path) else None)
+    )
+
+
+def _packed_by_bytes(head: bytes, suffix: str) -> str | None:
+    if suffix in _PICKLE_SUFFIXES and head.startswith(_PACKED_PICKLE):
+        return "zlib or lzma"
+    return next((name for magic, name in PACKED_MAGIC.items() if head.startswith(magic)), None)
 
 
 def _unread_by_bytes(head: bytes) -> str | None:

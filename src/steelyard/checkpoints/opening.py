@@ -70,6 +70,10 @@ _SMALLEST_UNNAMED = 4
 """No program of a pickle is shorter."""
 
 
+class _NoTensors(Unsupported):
+    """A file is understood, but no tensors are read of what it is; it never leaves this module."""
+
+
 def read_model(source: Source, limits: Limits = DEFAULT_LIMITS) -> Model:
     """Read the headers and documents of every file of `source`.
 
@@ -93,6 +97,8 @@ def read_model(source: Source, limits: Limits = DEFAULT_LIMITS) -> Model:
                 parts.append(_read(reader, kind, head, siblings, left))
             steps = parts[-1].steps
             left = replace(left, tensors=left.tensors - len(parts[-1].tensors))
+        except _NoTensors as error:
+            problems.append(_problem(ProblemKind.OTHER_CONTENT, file.path, error))
         except Unsupported as error:
             problems.append(_problem(ProblemKind.NOT_FULLY_READ, file.path, error))
         except CheckpointError as error:
@@ -146,12 +152,18 @@ def _read(
             return onnx.read(reader, siblings, limits)
         case Format.ZIP:
             return _read_zip(reader, limits)
+        case Format.PACKED:
+            raise _NoTensors(f"{unread_name(head, reader.name)} data is not read for tensors")
         case Format.UNREAD:
             raise Unsupported(f"{unread_name(head, reader.name)} is not read")
         case None:
-            if named_like_pickle(reader.name) and calls_something(reader, limits):
-                return pytorch.read(reader, limits)
-            raise Unsupported("the format is not known", why=f"it starts with {head[:8].hex(' ')}")
+            return _read_unknown(reader, head, limits)
+
+
+def _read_unknown(reader: ByteReader, head: bytes, limits: Limits) -> Checkpoint:
+    if named_like_pickle(reader.name) and calls_something(reader, limits):
+        return pytorch.read(reader, limits)
+    raise Unsupported("the format is not known", why=f"it starts with {head[:8].hex(' ')}")
 
 
 def _read_zip(reader: ByteReader, limits: Limits) -> Checkpoint:
@@ -160,7 +172,7 @@ def _read_zip(reader: ByteReader, limits: Limits) -> Checkpoint:
         return pytorch.read(reader, limits)
     if any(name.suffix == ".npy" for name in names):
         return numpy_files.read_npz(reader, limits)
-    raise Unsupported("the zip archive is neither a torch checkpoint nor an .npz")
+    raise _NoTensors("the zip archive is neither a torch checkpoint nor an .npz")
 
 
 def _documents(

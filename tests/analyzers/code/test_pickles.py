@@ -59,7 +59,7 @@ def test_a_dangerous_import_is_named_with_its_place(tmp_path: Path) -> None:
     fact = book.resolve("code.unsafe")
     assert fact is not None
     assert (fact.evidence[0].file, fact.evidence[0].offset) == ("pytorch_model.bin", 2)
-    assert fact.evidence[0].quote == "os.system is called"
+    assert fact.evidence[0].quote == 'os.system is called: os.system("true")'
 
 
 def test_an_unknown_import_settles_nothing_but_is_named(tmp_path: Path) -> None:
