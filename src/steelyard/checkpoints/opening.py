@@ -25,7 +25,7 @@ from steelyard.checkpoints.formats import (
 from steelyard.checkpoints.grouping import group
 from steelyard.checkpoints.limits import DEFAULT_LIMITS, Limits
 from steelyard.checkpoints.model import Model
-from steelyard.checkpoints.pickles import calls_something
+from steelyard.checkpoints.pickles import holds_pickle
 from steelyard.checkpoints.tensors import Checkpoint, Problem, ProblemKind
 from steelyard.errors import CheckpointError, SteelyardError, Unsupported, located
 from steelyard.sources.base import ByteReader, Source, SourceFile
@@ -161,7 +161,7 @@ def _read(
 
 
 def _read_unknown(reader: ByteReader, head: bytes, limits: Limits) -> Checkpoint:
-    if named_like_pickle(reader.name) and calls_something(reader, limits):
+    if named_like_pickle(reader.name) and holds_pickle(reader, limits):
         return pytorch.read(reader, limits)
     raise Unsupported("the format is not known", why=f"it starts with {head[:8].hex(' ')}")
 

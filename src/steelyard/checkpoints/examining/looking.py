@@ -23,12 +23,12 @@ from steelyard.checkpoints.examining.packed import (
 )
 from steelyard.checkpoints.examining.windows import Window
 from steelyard.checkpoints.formats import named_like_pickle
-from steelyard.checkpoints.pickles import calls_something, interpret, looks_like_pickle
+from steelyard.checkpoints.pickles import holds_pickle, interpret, looks_like_pickle
 from steelyard.checkpoints.pickles.boxes import decoded, decoded_start, may_be_file
 from steelyard.checkpoints.pickles.values import Box, PickleStream
 from steelyard.checkpoints.zip_members import NPY_MAGIC, NPY_PREFIX, npy_data_start
 from steelyard.checkpoints.zips import DEFLATED, STORED
-from steelyard.errors import CheckpointError, Unsupported
+from steelyard.errors import CheckpointError, LimitExceeded, Unsupported
 from steelyard.sources.base import ByteReader
 from steelyard.sources.memory import BytesReader
 
@@ -123,27 +123,31 @@ class Look:
         elif is_tar(head):
             self._tar(reader, name, depth)
         elif looks_like_pickle(head) or (
-            expected and calls_something(reader, self._budget.for_stream())
+            expected and holds_pickle(reader, self._budget.for_stream())
         ):
             self._pickles(reader, name, 0, expected, depth)
         else:
             known = expected
         if zip_end(reader, comment=known):
             # Some programs read it as what it begins with, others as what it ends with.
-            self._zip(reader, f"{name}!zip", depth)
+            self._zip(reader, f"{name}!zip", depth, certain=False)
 
     # --- containers ------------------------------------------------------------------------------
 
-    def _zip(self, reader: ByteReader, name: str, depth: int) -> None:
+    def _zip(self, reader: ByteReader, name: str, depth: int, *, certain: bool = True) -> None:
+        failed = None
+        before = len(self._findings.pickles)
         try:
             members = strict_members(reader, self._budget.limits)
         except CheckpointError as error:
-            self._findings.failed(name, error)
+            failed = error
             members = list(loose_members(reader))
         storages = self._storages(members)
         for member in members:
             if not (self._remote and member.name.startswith(storages)):
                 self._member(reader, name, member, depth)
+        if failed is not None and (certain or len(self._findings.pickles) > before):
+            self._findings.failed(name, failed)
 
     def _storages(self, members: list[Member]) -> tuple[str, ...]:
         """Name the folders in which PyTorch keeps the elements of tensors."""
@@ -184,9 +188,12 @@ class Look:
             self.at(inner, place, expected=expected, depth=depth + 1)
 
     def _packed(self, packed: Packed, expected: bool, depth: int) -> bool:
-        """Look at what comes out of compressed data; say whether anything did."""
+        """Look at what comes out of compressed data; say whether anything did.
+
+        What begins like compressed data by accident gives nothing; so it is not reported.
+        """
         try:
-            if not packed.head(1) and not packed.packing.sure:
+            if not packed.head(1):
                 return False
         except Unsupported as error:
             self._findings.unread(packed.name, f"{error.what} ({error.fix})")
@@ -196,9 +203,12 @@ class Look:
 
     def _unpacked(self, packed: Packed, expected: bool, depth: int) -> None:
         inner, failed = packed.unpacked()
-        if failed is not None:
-            self._findings.failed(packed.name, failed)
+        before = len(self._findings.pickles)
         self.at(inner, packed.name, expected=expected, depth=depth + 1)
+        # Of a string that is damaged, what came out is all that any program would load.
+        matters = expected or not depth or isinstance(failed, LimitExceeded)
+        if failed is not None and (matters or len(self._findings.pickles) > before):
+            self._findings.failed(packed.name, failed)
 
     def _array(self, reader: ByteReader, name: str, head: bytes, depth: int) -> None:
         """Look at an array: one of Python objects is a pickle behind a header."""

@@ -43,8 +43,6 @@ class Packing:
     name: str
     magic: tuple[bytes, ...]
     make: Callable[[], _Decompressor]
-    sure: bool = True
-    """False when so few bytes tell it that other data may begin alike."""
 
 
 class _Zlib:
@@ -52,6 +50,7 @@ class _Zlib:
 
     def __init__(self, bits: int) -> None:
         self._inner = zlib.decompressobj(bits)
+        self._waiting = b""
 
     @property
     def eof(self) -> bool:
@@ -59,14 +58,31 @@ class _Zlib:
 
     @property
     def unused_data(self) -> bytes:
-        return self._inner.unused_data
+        return self._inner.unused_data + self._waiting
 
     @property
     def needs_input(self) -> bool:
-        return not self._inner.unconsumed_tail
+        return not self._waiting
 
     def decompress(self, data: bytes, max_length: int, /) -> bytes:
-        return self._inner.decompress(self._inner.unconsumed_tail + data, max_length)
+        """Give what comes out, also of what lies before the byte that makes no sense.
+
+        A wrong checksum comes last, when a program that reads as it goes has loaded all the rest.
+        """
+        self._waiting += data
+        step = len(self._waiting)
+        while True:
+            before = self._inner.copy()
+            try:
+                out = self._inner.decompress(self._waiting[:step], max_length)
+            except zlib.error:
+                self._inner = before
+                if step < 2:
+                    raise
+                step //= 2
+            else:
+                self._waiting = self._inner.unconsumed_tail + self._waiting[step:]
+                return out
 
 
 class _Zstandard:
@@ -129,11 +145,10 @@ PACKINGS: Final = (
     Packing("gzip", (b"\x1f\x8b\x08",), lambda: _Zlib(16 + zlib.MAX_WBITS)),
     BZIP2,
     Packing("xz", (b"\xfd7zXZ\0",), lambda: lzma.LZMADecompressor(memlimit=1 << 28)),
-    Packing("lzma", (b"]\0\0",), lambda: lzma.LZMADecompressor(memlimit=1 << 28), sure=False),
+    Packing("lzma", (b"]\0\0",), lambda: lzma.LZMADecompressor(memlimit=1 << 28)),
     Packing("zstandard", (b"\x28\xb5\x2f\xfd",), _Zstandard),
     Packing("lz4", (b"\4\x22\x4d\x18",), _lz4),
-    Packing("zlib", (b"x\1", b"x\x5e", b"x\x9c", b"x\xda"), lambda: _Zlib(zlib.MAX_WBITS),
-            sure=False),
+    Packing("zlib", (b"x\1", b"x\x5e", b"x\x9c", b"x\xda"), lambda: _Zlib(zlib.MAX_WBITS)),
 )  # fmt: skip
 
 

@@ -38,7 +38,8 @@ _MAGIC: Final = (
 )
 _IMPORT = re.compile(rb"[ci][A-Za-z_][\w.]*\r?\n[A-Za-z_]")
 """How an import is named by lines; a pickle without a protocol mark that matters has one."""
-_STACK_GLOBAL = b"\x93"
+_STACK_GLOBAL = re.compile(rb"(?:[\w\x94]|[hq].|[jr]..\0\0)\x93", re.DOTALL)
+"""An import that is named by texts: the last of them, or where it is remembered, comes before."""
 _STARTS_TEXT: Final = frozenset(b"\x8cXUTVS(\x95]}K")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{16,}={0,2}")
 _LATIN1_MARK: Final = "\x80"
@@ -53,7 +54,7 @@ def may_be_file(head: bytes) -> bool:
         return False
     if _IMPORT.search(head):
         return True
-    return head[0] in _STARTS_TEXT and _STACK_GLOBAL in head
+    return head[0] in _STARTS_TEXT and _STACK_GLOBAL.search(head) is not None
 
 
 def may_be_file_in_text(text: str) -> bool:

@@ -73,8 +73,8 @@ def interpret(
     return machine.run()
 
 
-def calls_something(reader: ByteReader, limits: Limits = DEFAULT_LIMITS) -> bool:
-    """Say whether a file, read as a pickle from its first byte, would call what it imports.
+def holds_pickle(reader: ByteReader, limits: Limits = DEFAULT_LIMITS) -> bool:
+    """Say whether a file is a pickle from first byte to last, or would call what it imports.
 
     Of a pickle without a protocol mark the first bytes may tell nothing: a long text can stand
     before what matters. This reads on, as Python would.
@@ -87,6 +87,8 @@ def calls_something(reader: ByteReader, limits: Limits = DEFAULT_LIMITS) -> bool
     except CheckpointError:
         return False
     called = [found.name for found in stream.imports if found.called]
+    if stream.complete and stream.end_offset == reader.size:
+        return True
     return bool(called) and all(word.isidentifier() for name in called for word in name.split("."))
 
 

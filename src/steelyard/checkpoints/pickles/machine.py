@@ -51,7 +51,7 @@ LONGEST_KEPT: Final = 256
 """Characters of the longest text that is kept then; no name in Python is longer."""
 _BATCH: Final = 4096
 """Opcodes between two looks at what is at hand."""
-_MOST_BOXES: Final = 10_000
+_MOST_BOXES: Final = 50_000
 _LOAD_FROM_BYTES: Final = "torch.storage._load_from_bytes"
 _NOT_ASCII: Final = 4
 
@@ -236,7 +236,7 @@ class Machine:
             self.push_new(value)
             return
         if len(value) >= SHORTEST_FILE and may_be_file_in_text(value):
-            self._box(Box("string", offset, length, text=value))
+            self.add_box(Box("string", offset, length, text=value))
         self.stack.append(value if len(value) <= LONGEST_KEPT else Opaque("str", offset, length))
 
     def push_opaque(self, value: Opaque) -> None:
@@ -246,14 +246,15 @@ class Machine:
         elif value.length >= SHORTEST_FILE:
             if value.kind == "bytes":
                 if may_be_file(self.cursor.skipped or b""):
-                    self._box(Box("bytes", value.offset, value.length))
+                    self.add_box(Box("bytes", value.offset, value.length))
             elif value.kind == "str":
                 head = self.cursor.skipped or b""
                 if may_be_file_in_text(head.decode("utf-8", "ignore")):
-                    self._box(Box("string", value.offset, value.length))
+                    self.add_box(Box("string", value.offset, value.length))
         self.stack.append(value)
 
-    def _box(self, box: Box) -> None:
+    def add_box(self, box: Box) -> None:
+        """Remember something that may be a file of its own."""
         if len(self._boxes) < _MOST_BOXES:
             self._boxes.append(box)
         elif len(self._boxes) == _MOST_BOXES:
@@ -495,7 +496,7 @@ class Machine:
         """Remember bytes that PyTorch would load as a checkpoint of their own."""
         box = args[0] if args else None
         if isinstance(box, Opaque) and box.kind == "bytes":
-            self._box(Box("bytes", box.offset, box.length, loaded=True))
+            self.add_box(Box("bytes", box.offset, box.length, loaded=True))
         else:
             self._note("what PyTorch would load from bytes cannot be told")
 
@@ -552,7 +553,7 @@ class Machine:
             self.cursor.skip(self.cursor.take(1)[0])
         self.cursor.skip(array.nbytes)
         if not self.keep:
-            self._box(Box("array", start, self.cursor.offset - start))
+            self.add_box(Box("array", start, self.cursor.offset - start))
 
     def _run_within(self) -> None:
         """Carry out the pickle of an array of objects, which joblib loads from the same file."""

@@ -36,6 +36,13 @@ class Memo:
         self._far[index] = value
         return new
 
+    def add(self, value: Value) -> None:
+        """Remember a value under the next number; a new one, where none was given out of turn."""
+        if self._far:
+            self.put(len(self), value)
+        else:
+            self.near.append(value)
+
     def get(self, index: int) -> Value:
         """Return the value of a number.
 

@@ -13,8 +13,9 @@ import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from steelyard.checkpoints.pickles.boxes import HEAD, SHORTEST_FILE, may_be_file
 from steelyard.checkpoints.pickles.opcodes import OPCODES, Opaque, text
-from steelyard.checkpoints.pickles.values import Items, Pairs
+from steelyard.checkpoints.pickles.values import Box, Items, Pairs
 
 if TYPE_CHECKING:
     from steelyard.checkpoints.pickles.machine import Machine
@@ -114,14 +115,38 @@ def _words(code: int, layout: str) -> Step:
     return step
 
 
+def _data(code: int, layout: str) -> Step:
+    """Step over bytes, with a look at how they begin."""
+    shape = struct.Struct(layout)
+    size, unpack = shape.size, shape.unpack_from
+    slow = _constant(code)
+
+    def step(machine: Machine) -> None:
+        cursor = machine.cursor
+        piece, at = cursor.piece, cursor.at
+        start = at + size
+        if start <= len(piece) and not machine.keep:
+            length = unpack(piece, at)[0]
+            stop = start + length
+            if length >= 0 and stop <= len(piece):
+                cursor.at = stop
+                offset = cursor.base + start
+                if length >= SHORTEST_FILE and may_be_file(piece[start : min(stop, start + HEAD)]):
+                    machine.add_box(Box("bytes", offset, length))
+                machine.stack.append(Opaque("bytes", offset, length))
+                return
+        slow(machine)
+
+    return step
+
+
 def _memoize(machine: Machine) -> None:
     stack = machine.stack
     if machine.keep or len(stack) <= machine.floor:
         machine.do_memoize()
         return
-    memo = machine.memo
-    if memo.put(len(memo), stack[-1]):
-        machine.spend()
+    machine.memo.add(stack[-1])
+    machine.spend()
 
 
 def _short_put(machine: Machine) -> None:
@@ -217,6 +242,8 @@ _ACTIONS: Final[dict[str, Step | str]] = {
     "SHORT_BINSTRING": _words(b"U"[0], "<B"),
     "SHORT_BINUNICODE": _words(0x8C, "<B"),
     "BINUNICODE": _words(b"X"[0], "<I"),
+    "SHORT_BINBYTES": _data(b"C"[0], "<B"),
+    "BINBYTES": _data(b"B"[0], "<I"),
 }
 """What each opcode does; one that is not here pushes its argument."""
 

@@ -149,7 +149,7 @@ def read_on(reader: ByteReader, start: int, end: int, pickles: Pickles, contents
             if start == first:
                 what = "another pickle follows the end of the first; PyTorch would not read it"
                 contents.problems.append(
-                    Problem(ProblemKind.NOT_FULLY_READ, what, reader.name, start)
+                    Problem(ProblemKind.OTHER_CONTENT, what, reader.name, start)
                 )
             start = stream.end_offset
             if not stream.complete:
