@@ -6,10 +6,10 @@ suffix narrows the choice and the reader refuses what does not fit.
 
 from __future__ import annotations
 
-import re
 from enum import StrEnum
 from pathlib import PurePosixPath
 
+from steelyard.checkpoints.filenames import PICKLE_SUFFIXES, is_tensorflow_js
 from steelyard.checkpoints.onnx import looks_like_onnx
 from steelyard.checkpoints.pickles import looks_like_pickle
 
@@ -63,29 +63,6 @@ PACKED_MAGIC = {
 _PACKED_PICKLE = (b"x\x01", b"x\x5e", b"x\x9c", b"x\xda", b"]\x00\x00")
 """First bytes of zlib and lzma, too few to tell them but in files named like pickles (joblib)."""
 
-_PICKLE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib"})
-_WEIGHT_SUFFIXES = _PICKLE_SUFFIXES | {
-    ".safetensors", ".gguf", ".ggml", ".onnx", ".npz", ".npy", ".h5", ".keras", ".jit",
-    ".tflite", ".pb", ".msgpack", ".mlmodel", ".ot", ".pdparams", ".mar", ".ptl", ".pte", ".model",
-}  # fmt: skip
-_WEIGHT_NAMES = frozenset({"model"})
-"""Whole names: each component of a spaCy pipeline keeps its weights in such a file."""
-_TENSORFLOW_JS = re.compile(r"group\d+-shard\d+of\d+(\.|$)")
-_NOT_WEIGHTS = frozenset({"tokenizer.model", "spiece.model", "sentencepiece.bpe.model"})
-
-
-def named_like_weights(path: str) -> bool:
-    """Tell whether a file's name is one that weights usually have."""
-    name = PurePosixPath(path)
-    if name.name in _WEIGHT_NAMES or _is_tensorflow_js(path):
-        return True
-    return name.suffix.lower() in _WEIGHT_SUFFIXES and name.name.lower() not in _NOT_WEIGHTS
-
-
-def named_like_pickle(path: str) -> bool:
-    """Tell whether a file's name is one under which pickles are loaded."""
-    return PurePosixPath(path).suffix.lower() in _PICKLE_SUFFIXES
-
 
 def identify(head: bytes, size: int, path: str) -> Format | None:
     """Tell the format of a file from its first `HEAD_BYTES` bytes, its size and its name.
@@ -104,9 +81,9 @@ def identify(head: bytes, size: int, path: str) -> Format | None:
         return Format.GGUF
     if suffix == ".onnx":
         return Format.ONNX
-    if looks_like_onnx(head) and suffix not in _PICKLE_SUFFIXES:
+    if looks_like_onnx(head) and suffix not in PICKLE_SUFFIXES:
         return Format.ONNX
-    return Format.UNREAD if _is_tensorflow_js(path) else None
+    return Format.UNREAD if is_tensorflow_js(path) else None
 
 
 def _by_magic(head: bytes, suffix: str) -> Format | None:
@@ -124,12 +101,12 @@ def unread_name(head: bytes, path: str) -> str | None:
     return (
         _unread_by_bytes(head)
         or _packed_by_bytes(head, suffix)
-        or ("TensorFlow.js" if _is_tensorflow_js(path) else None)
+        or ("TensorFlow.js" if is_tensorflow_js(path) else None)
     )
 
 
 def _packed_by_bytes(head: bytes, suffix: str) -> str | None:
-    if suffix in _PICKLE_SUFFIXES and head.startswith(_PACKED_PICKLE):
+    if suffix in PICKLE_SUFFIXES and head.startswith(_PACKED_PICKLE):
         return "zlib or lzma"
     return next((name for magic, name in PACKED_MAGIC.items() if head.startswith(magic)), None)
 
@@ -143,12 +120,7 @@ def _unread_by_bytes(head: bytes) -> str | None:
 def _is_pickle(head: bytes, suffix: str) -> bool:
     """Tell a pickle; a file that may be safetensors as well is what its name lets be loaded."""
     marked = head[:1] == b"\x80" and suffix not in (".safetensors", ".gguf", ".onnx")
-    return (marked or suffix in _PICKLE_SUFFIXES) and looks_like_pickle(head)
-
-
-def _is_tensorflow_js(path: str) -> bool:
-    """Tell the shards that TensorFlow.js's converter writes: raw numbers, known by their names."""
-    return _TENSORFLOW_JS.match(PurePosixPath(path).name) is not None
+    return (marked or suffix in PICKLE_SUFFIXES) and looks_like_pickle(head)
 
 
 def _is_ctranslate2(head: bytes) -> bool:

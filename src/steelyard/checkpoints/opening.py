@@ -14,12 +14,11 @@ from pathlib import PurePosixPath
 
 from steelyard.checkpoints import gguf, numpy_files, onnx, pytorch, safetensors, zips
 from steelyard.checkpoints.documents import JsonValue, count_values, read_json, read_text
+from steelyard.checkpoints.filenames import named_like_pickle, named_like_weights
 from steelyard.checkpoints.formats import (
     HEAD_BYTES,
     Format,
     identify,
-    named_like_pickle,
-    named_like_weights,
     unread_name,
 )
 from steelyard.checkpoints.grouping import group

@@ -19,12 +19,14 @@ from typing import Final
 
 from steelyard.checkpoints.examining.findings import Budget, Findings
 from steelyard.checkpoints.examining.looking import Look
-from steelyard.checkpoints.formats import named_like_pickle, named_like_weights
+from steelyard.checkpoints.filenames import named_like_pickle, named_like_weights
 from steelyard.checkpoints.limits import DEFAULT_LIMITS, Limits
 from steelyard.checkpoints.tensors import PickleImport, Problem
 from steelyard.errors import located
 from steelyard.sources.base import ByteReader, Source
+from steelyard.sources.memory import BytesReader
 
+_AT_ONCE: Final = 1 << 16
 _PACKED_SUFFIXES: Final = frozenset(
     {".7z", ".bz2", ".gz", ".lz4", ".lzma", ".nemo", ".rar", ".tar", ".tgz", ".xz", ".z", ".zip",
      ".zst"}
@@ -86,6 +88,9 @@ def examine_file(reader: ByteReader, budget: Budget | None = None) -> Examinatio
 
 def _look(reader: ByteReader, budget: Budget, *, remote: bool = False) -> Findings:
     findings = Findings()
+    if reader.size <= _AT_ONCE:
+        # Several short reads of a small file take longer than one.
+        reader = BytesReader(reader.name, reader.read(0, reader.size))
     Look(findings, budget, remote=remote).at(
         reader, reader.name, expected=named_like_pickle(reader.name)
     )

@@ -22,9 +22,11 @@ from steelyard.checkpoints.examining.packed import (
     packing_of,
 )
 from steelyard.checkpoints.examining.windows import Window
-from steelyard.checkpoints.formats import named_like_pickle
+from steelyard.checkpoints.filenames import named_like_pickle
 from steelyard.checkpoints.pickles import holds_pickle, interpret, looks_like_pickle
 from steelyard.checkpoints.pickles.boxes import decoded, decoded_start, may_be_file
+from steelyard.checkpoints.pickles.machine import EXTENSION
+from steelyard.checkpoints.pickles.memo import Memo
 from steelyard.checkpoints.pickles.values import Box, PickleStream
 from steelyard.checkpoints.zip_members import NPY_MAGIC, NPY_PREFIX, npy_data_start
 from steelyard.checkpoints.zips import DEFLATED, STORED
@@ -255,7 +257,7 @@ class Look:
 
     def _stream(
         self, reader: ByteReader, name: str, at: int, expected: bool, *, end: int | None = None,
-        amid: bool = False,
+        amid: Memo | None = None,
     ) -> PickleStream | None:  # fmt: skip
         """Interpret one pickle and report it; None where there is none to speak of."""
         limits = self._budget.for_stream()
@@ -282,7 +284,7 @@ class Look:
             place = f"{name}!{box.kind} at byte {box.offset}"
             if box.kind == "array":
                 end = box.offset + box.length
-                self._stream(reader, place, box.offset, False, end=end, amid=True)
+                self._stream(reader, place, box.offset, False, end=end, amid=stream.memo)
             elif box.kind == "bytes":
                 inner = Window(place, reader, box.offset, box.length)
                 self.at(inner, place, expected=box.loaded, depth=depth + 1)
@@ -312,8 +314,11 @@ class Look:
 
 def _named_as_in_python(stream: PickleStream) -> bool:
     """Say whether imports are named as things in Python are, so that this is no accident."""
-    words = (word for found in stream.imports for word in found.name.split("."))
-    return all(word.isidentifier() or word == _ANY for word in words)
+    words = [word for found in stream.imports for word in found.name.split(".")]
+    named = any(
+        _ANY not in found.name and not found.name.startswith(EXTENSION) for found in stream.imports
+    )
+    return named and all(word.isidentifier() or word == _ANY for word in words)
 
 
 def _behind_zeros(reader: ByteReader, at: int) -> int:

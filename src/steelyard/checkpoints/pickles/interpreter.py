@@ -15,6 +15,7 @@ from typing import Final
 from steelyard.checkpoints.limits import DEFAULT_LIMITS, Limits
 from steelyard.checkpoints.pickles.cursor import Cursor
 from steelyard.checkpoints.pickles.machine import HIGHEST_PROTOCOL, Machine
+from steelyard.checkpoints.pickles.memo import Memo
 from steelyard.checkpoints.pickles.opcodes import OPCODES
 from steelyard.checkpoints.pickles.values import PickleStream
 from steelyard.errors import CheckpointError, Truncated
@@ -38,7 +39,7 @@ def interpret(
     *,
     end: int | None = None,
     keep: bool = True,
-    amid: bool = False,
+    amid: Memo | None = None,
 ) -> PickleStream:
     """Interpret one pickle.
 
@@ -51,7 +52,7 @@ def interpret(
         end: First byte of the file that is not part of it; the end of the file by default.
         keep: Whether what it holds is wanted, as for tensors; without, far more can be read, as
             only imports, calls and what may be files within it are kept.
-        amid: Whether these bytes lie amid a pickle, so that others may have left values behind.
+        amid: What a pickle that these bytes lie amid remembers; it may also have left values behind.
 
     Returns:
         The stream, complete or not.
@@ -68,8 +69,8 @@ def interpret(
     stop = reader.size if end is None else min(end, reader.size)
     cursor = Cursor(reader, start, stop, file, shift, limits)
     machine = Machine(cursor, file, limits, keep=keep)
-    if amid:
-        machine.pretend(_LEFT_BEHIND)
+    if amid is not None:
+        machine.pretend(_LEFT_BEHIND, amid)
     return machine.run()
 
 

@@ -49,6 +49,8 @@ KEPT_ITEMS: Final = 32
 """Items of a container that are kept when a stream is only examined; no array has more axes."""
 LONGEST_KEPT: Final = 256
 """Characters of the longest text that is kept then; no name in Python is longer."""
+EXTENSION: Final = "copyreg.extension_"
+"""How an import is named that the stream names by an extension code."""
 _BATCH: Final = 4096
 """Opcodes between two looks at what is at hand."""
 _MOST_BOXES: Final = 50_000
@@ -121,6 +123,7 @@ class Machine:
             cost=self._budget - max(self._values_left, 0),
             problems=tuple(self._problems),
             boxes=tuple(self._boxes),
+            memo=self.memo,
         )
 
     @property
@@ -182,10 +185,10 @@ class Machine:
         """Count the opcodes that made sense and say something of what the pickle holds."""
         return self.opcodes - self.silent - self._broken
 
-    def pretend(self, values: int) -> None:
-        """Go on as if other opcodes had left values behind, as for bytes amid a pickle."""
+    def pretend(self, values: int, memo: Memo) -> None:
+        """Go on as if other opcodes had left values and a memo, as for bytes amid a pickle."""
         self.stack.extend([Opaque("value", self.offset, 0)] * values)
-        self.memo = Memo(Opaque("value", self.offset, 0))
+        self.memo = memo.copy()
 
     def _imports(self) -> tuple[PickleImport, ...]:
         named = sorted(self._globals.values(), key=lambda item: (item.dotted, item.offset))
@@ -470,7 +473,7 @@ class Machine:
     def do_extension(self, argument: Argument) -> None:
         """`EXT1` and its kin."""
         self._note(f"an import is named by extension code {argument}, which only a program knows")
-        self._push_global("copyreg", f"extension_{argument}")
+        self._push_global(*f"{EXTENSION}{argument}".split("."))
 
     def _push_call(self, function: Value, args: Value, kwargs: Value = None) -> None:
         call = Call(function, args, self.offset, kwargs)

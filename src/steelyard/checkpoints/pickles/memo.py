@@ -6,22 +6,23 @@ from steelyard.checkpoints.pickles.values import Value
 
 
 class Memo:
-    """Values by their number; a list while numbers come in order, as they do.
+    """Values by their number; a list while numbers come in order, as they do."""
 
-    Args:
-        default: What a number has that was never given one; None where that is an error.
-    """
+    __slots__ = ("_far", "near")
 
-    __slots__ = ("_default", "_far", "near")
-
-    def __init__(self, default: Value = None) -> None:
-        self._default = default
+    def __init__(self) -> None:
         self.near: list[Value] = []
         """Those numbered without a gap."""
         self._far: dict[int, Value] = {}
 
     def __len__(self) -> int:
         return len(self.near) + len(self._far)
+
+    def copy(self) -> Memo:
+        """Return another memo of the same values."""
+        other = Memo()
+        other.near, other._far = self.near.copy(), self._far.copy()
+        return other
 
     def put(self, index: int, value: Value) -> bool:
         """Remember a value; say whether its number is new."""
@@ -51,6 +52,4 @@ class Memo:
         """
         if 0 <= index < len(self.near):
             return self.near[index]
-        if self._default is not None:
-            return self._far.get(index, self._default)
         return self._far[index]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from steelyard.checkpoints.pickles.boxes import HEAD, SHORTEST_FILE, may_be_file
 from steelyard.checkpoints.pickles.opcodes import OPCODES, Opaque, text
-from steelyard.checkpoints.pickles.values import Box, Items, Pairs
+from steelyard.checkpoints.pickles.values import Box, Items, Pairs, Value
 
 if TYPE_CHECKING:
     from steelyard.checkpoints.pickles.machine import Machine
@@ -24,6 +24,8 @@ Step = Callable[["Machine"], None]
 
 _NUMBER: Final = Opaque("number", 0, 0)
 """Stands for each of many numbers in a row, which are passed over together."""
+_CONTAINER: Final = Opaque("container", 0, 0)
+"""Stands for a list, dict or set that is remembered."""
 _FEWEST_IN_A_ROW: Final = 8
 
 
@@ -140,12 +142,22 @@ def _data(code: int, layout: str) -> Step:
     return step
 
 
+def _remembered(value: Value) -> Value:
+    """Return what a machine that keeps nothing remembers of a value.
+
+    Containers that are filled later are most of a large pickle, and say nothing of imports.
+    """
+    if type(value) is Pairs or (type(value) is Items and value.kind != "tuple"):
+        return _CONTAINER
+    return value
+
+
 def _memoize(machine: Machine) -> None:
     stack = machine.stack
     if machine.keep or len(stack) <= machine.floor:
         machine.do_memoize()
         return
-    machine.memo.add(stack[-1])
+    machine.memo.add(_remembered(stack[-1]))
     machine.spend()
 
 
@@ -154,7 +166,8 @@ def _short_put(machine: Machine) -> None:
     at = cursor.at
     if at < len(cursor.piece) and len(stack) > machine.floor:
         cursor.at = at + 1
-        if machine.memo.put(cursor.piece[at], stack[-1]):
+        value = stack[-1] if machine.keep else _remembered(stack[-1])
+        if machine.memo.put(cursor.piece[at], value):
             machine.spend()
     else:
         machine.do_put(cursor.take(1)[0])

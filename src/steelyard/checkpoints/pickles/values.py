@@ -10,10 +10,14 @@ them must remember where it has been and must not recurse without a bound.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from steelyard.checkpoints.pickles.opcodes import Opaque
 from steelyard.checkpoints.tensors import PickleImport, Problem
+
+if TYPE_CHECKING:
+    # The memo holds values, so it comes after them.
+    from steelyard.checkpoints.pickles.memo import Memo
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -121,6 +125,8 @@ class PickleStream:
     problems: tuple[Problem, ...]
     boxes: tuple[Box, ...] = ()
     """Contents that may be files of their own; collected only when nothing is kept."""
+    memo: Memo | None = None
+    """What the stream remembers at its end."""
 
 
 def items_of(value: Value) -> list[Value] | None:
