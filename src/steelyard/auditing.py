@@ -147,15 +147,15 @@ def audit(source: str | Path | Source, *, as_of: date, options: Options | None =
 
 def _audit(source: Source, as_of: date, options: Options) -> Report:
     model = read_model(source)
-    if not (options.allow_empty or model.weights or model.json or model.texts or model.problems):
+    book = FactBook(stated.by_user(_stated(options)))
+    for analyze in ANALYZERS.values():
+        book.extend(analyze(model))
+    if not (options.allow_empty or _holds_something(model, book)):
         raise SourceNotFound(
             f"there is no model in {source.spec}",
             why=f"none of its {len(source.files)} files is weights, a configuration or a card",
             fix="name the folder that holds them, or say --allow-empty",
         )
-    book = FactBook(stated.by_user(_stated(options)))
-    for analyze in ANALYZERS.values():
-        book.extend(analyze(model))
     bytes_read = source.bytes_read
     if options.scan_values:
         book.extend(integrity.value_scan(options.progress)(model))
@@ -190,6 +190,18 @@ def _audit(source: Source, as_of: date, options: Options) -> Report:
         files=tuple(_file_infos(model, digests)),
         tensors=tuple(_tensor_infos(model, digests)) if options.tensors else (),
         thresholds=tuple(_thresholds(loaded, as_of)),
+    )
+
+
+def _holds_something(model: Model, book: FactBook) -> bool:
+    """Say whether there is something to report on: a model, a part of one, or a pickle."""
+    return bool(
+        model.weights
+        or model.json
+        or model.texts
+        or model.problems
+        or book.value("code.pickle")
+        or book.value("code.unread")
     )
 
 

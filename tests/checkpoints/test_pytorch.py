@@ -327,7 +327,7 @@ def test_tensors_in_a_plain_pickle() -> None:
     assert stored(data, by_name(checkpoint)["x"]) == storage.data[8:24]
     assert "torch.FloatStorage" in {item.name for item in checkpoint.imports}
     assert [item.what for item in checkpoint.problems] == [
-        "this is a plain pickle, not a file that torch.save writes"
+        "this is a plain pickle, not a file that torch.save writes; only tensors are listed"
     ]
 
 

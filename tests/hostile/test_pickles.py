@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from steelyard.analyzers.code import grade
+from steelyard.analyzers.code.grades import grade
 from steelyard.auditing import Options, audit
 from steelyard.checkpoints.formats import Format, identify
 from steelyard.checkpoints.limits import Limits

@@ -6,10 +6,10 @@ suffix narrows the choice and the reader refuses what does not fit.
 
 from __future__ import annotations
 
-import re
 from enum import StrEnum
 from pathlib import PurePosixPath
 
+from steelyard.checkpoints.filenames import PICKLE_SUFFIXES, is_tensorflow_js
 from steelyard.checkpoints.onnx import looks_like_onnx
 from steelyard.checkpoints.pickles import looks_like_pickle
 
@@ -28,10 +28,18 @@ class Format(StrEnum):
     """A pickle stream: a legacy torch checkpoint, or any pickle."""
     NPY = "npy"
     ONNX = "onnx"
+    PACKED = "packed"
+    """Compressed data or an archive: examined for code, but not read for tensors."""
     UNREAD = "unread"
     """A format of weights that is known but not read (HDF5, TensorFlow Lite, ...)."""
 
 
+_MAGIC = {
+    b"GGUF": Format.GGUF,
+    b"PK\x03\x04": Format.ZIP,
+    b"PK\x05\x06": Format.ZIP,
+    b"\x93NUMPY": Format.NPY,
+}
 UNREAD_MAGIC = {
     b"\x89HDF\r\n\x1a\n": "HDF5 (Keras)",
     b"ggjt": "GGML, before GGUF",
@@ -39,36 +47,21 @@ UNREAD_MAGIC = {
     b"lmgg": "GGML, before GGUF",
     b"fmgg": "GGML, before GGUF",
     b"7z\xbc\xaf\x27\x1c": "7-Zip",
-    b"\x1f\x8b": "gzip",
-    b"\xfd7zXZ\x00": "xz",
-    b"(\xb5/\xfd": "Zstandard",
     b"Rar!": "RAR",
     b"\x84\xa5nodes": "spaCy",
 }
 """First bytes of formats that hold weights but are not read, and their names."""
 
-_PICKLE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib"})
-_WEIGHT_SUFFIXES = _PICKLE_SUFFIXES | {
-    ".safetensors", ".gguf", ".ggml", ".onnx", ".npz", ".npy", ".h5", ".keras", ".jit",
-    ".tflite", ".pb", ".msgpack", ".mlmodel", ".ot", ".pdparams", ".mar", ".ptl", ".pte", ".model",
-}  # fmt: skip
-_WEIGHT_NAMES = frozenset({"model"})
-"""Whole names: each component of a spaCy pipeline keeps its weights in such a file."""
-_TENSORFLOW_JS = re.compile(r"group\d+-shard\d+of\d+(\.|$)")
-_NOT_WEIGHTS = frozenset({"tokenizer.model", "spiece.model", "sentencepiece.bpe.model"})
-
-
-def named_like_weights(path: str) -> bool:
-    """Tell whether a file's name is one that weights usually have."""
-    name = PurePosixPath(path)
-    if name.name in _WEIGHT_NAMES or _is_tensorflow_js(path):
-        return True
-    return name.suffix.lower() in _WEIGHT_SUFFIXES and name.name.lower() not in _NOT_WEIGHTS
-
-
-def named_like_pickle(path: str) -> bool:
-    """Tell whether a file's name is one under which pickles are loaded."""
-    return PurePosixPath(path).suffix.lower() in _PICKLE_SUFFIXES
+PACKED_MAGIC = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\x00": "xz",
+    b"(\xb5/\xfd": "Zstandard",
+    b"\x04\x22\x4d\x18": "LZ4",
+}
+"""First bytes of compressed data; it is examined for code, but not read for tensors."""
+_PACKED_PICKLE = (b"x\x01", b"x\x5e", b"x\x9c", b"x\xda", b"]\x00\x00")
+"""First bytes of zlib and lzma, too few to tell them but in files named like pickles (joblib)."""
 
 
 def identify(head: bytes, size: int, path: str) -> Format | None:
@@ -77,14 +70,9 @@ def identify(head: bytes, size: int, path: str) -> Format | None:
     Returns None when it is no format of weights that Steelyard knows.
     """
     suffix = PurePosixPath(path).suffix.lower()
-    if head.startswith(b"GGUF"):
-        return Format.GGUF
-    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-        return Format.ZIP
-    if head.startswith(b"\x93NUMPY"):
-        return Format.NPY
-    if _unread_by_bytes(head) is not None:
-        return Format.UNREAD
+    known = _by_magic(head, suffix)
+    if known is not None:
+        return known
     if _is_pickle(head, suffix):
         return Format.PICKLE
     if suffix == ".safetensors" or _is_safetensors(head, size):
@@ -93,14 +81,34 @@ def identify(head: bytes, size: int, path: str) -> Format | None:
         return Format.GGUF
     if suffix == ".onnx":
         return Format.ONNX
-    if looks_like_onnx(head) and suffix not in _PICKLE_SUFFIXES:
+    if looks_like_onnx(head) and suffix not in PICKLE_SUFFIXES:
         return Format.ONNX
-    return Format.UNREAD if _is_tensorflow_js(path) else None
+    return Format.UNREAD if is_tensorflow_js(path) else None
+
+
+def _by_magic(head: bytes, suffix: str) -> Format | None:
+    for magic, known in _MAGIC.items():
+        if head.startswith(magic):
+            return known
+    if _unread_by_bytes(head) is not None:
+        return Format.UNREAD
+    return Format.PACKED if _packed_by_bytes(head, suffix) is not None else None
 
 
 def unread_name(head: bytes, path: str) -> str | None:
     """Name the format of a file, if it is one that is known but not read."""
-    return _unread_by_bytes(head) or ("TensorFlow.js" if _is_tensorflow_js(path) else None)
+    suffix = PurePosixPath(path).suffix.lower()
+    return (
+        _unread_by_bytes(head)
+        or _packed_by_bytes(head, suffix)
+        or ("TensorFlow.js" if is_tensorflow_js(path) else None)
+    )
+
+
+def _packed_by_bytes(head: bytes, suffix: str) -> str | None:
+    if suffix in PICKLE_SUFFIXES and head.startswith(_PACKED_PICKLE):
+        return "zlib or lzma"
+    return next((name for magic, name in PACKED_MAGIC.items() if head.startswith(magic)), None)
 
 
 def _unread_by_bytes(head: bytes) -> str | None:
@@ -112,12 +120,7 @@ def _unread_by_bytes(head: bytes) -> str | None:
 def _is_pickle(head: bytes, suffix: str) -> bool:
     """Tell a pickle; a file that may be safetensors as well is what its name lets be loaded."""
     marked = head[:1] == b"\x80" and suffix not in (".safetensors", ".gguf", ".onnx")
-    return (marked or suffix in _PICKLE_SUFFIXES) and looks_like_pickle(head)
-
-
-def _is_tensorflow_js(path: str) -> bool:
-    """Tell the shards that TensorFlow.js's converter writes: raw numbers, known by their names."""
-    return _TENSORFLOW_JS.match(PurePosixPath(path).name) is not None
+    return (marked or suffix in PICKLE_SUFFIXES) and looks_like_pickle(head)
 
 
 def _is_ctranslate2(head: bytes) -> bool:

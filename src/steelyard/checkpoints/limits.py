@@ -39,6 +39,18 @@ class Limits:
     opcodes: int = 2_000_000
     """Most steps in one file, and in all files of one model: pickle opcodes interpreted, protobuf
     fields walked, nested arrays passed over. Each takes one to three microseconds."""
+    examined_opcodes: int = 50_000_000
+    """Most pickle opcodes that all files of one model may take to be examined for code; each takes
+    about half a microsecond, and nothing of what they make is kept."""
+    examined_values: int = 4_000_000
+    """Most values that one pickle may have at hand while it is examined; each takes about 100
+    bytes of memory."""
+    unpacked_bytes: int = 2_000_000_000
+    """Most bytes that may come out of all compressed data of one model while it is examined."""
+    nested: int = 12
+    """Most containers within one another (archives, compressed data, pickles in strings)."""
+    inner_files: int = 200_000
+    """Most members, streams and strings that are looked into within one file."""
     members: int = 100_000
     """Most members of one archive."""
     document_bytes: int = 16_000_000

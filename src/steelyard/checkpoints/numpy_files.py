@@ -68,6 +68,7 @@ _LOOK: Final = 1 << 8
 _KEYS: Final = frozenset({"descr", "fortran_order", "shape"})
 _TOKEN = re.compile(r"\s*+('[^'\\]*+'|True|False|[0-9]++L?|[\[\](){},:])\s*+")
 _TYPE = re.compile(r"([<>|=])([a-zA-Z][0-9]++)")
+_OBJECTS: Final = "Python objects, that is a pickle"
 _FIX: Final = "save the array again with NumPy"
 
 
@@ -209,7 +210,10 @@ def _array(
     where = place.offset + (0 if place.member else data_start)
     if dtype is None or match is None:
         what = f"array {shown(place.name)} {_unread(place, descr)}"
-        return None, (Problem(ProblemKind.NOT_FULLY_READ, what, place.file, where),)
+        # What objects hold is examined for code elsewhere; nothing in them is a number.
+        objects = _OBJECTS in what
+        kind = ProblemKind.OTHER_CONTENT if objects else ProblemKind.NOT_FULLY_READ
+        return None, (Problem(kind, what, place.file, where),)
     order, code = match.groups()
     wide = DTYPE_BITS[dtype] > 8
     if order == "=" or (order == "|" and wide):
@@ -258,12 +262,12 @@ def _unread(place: _Place, descr: _Value) -> str:
     """Say why an array's elements are not read."""
     if isinstance(descr, _Records):
         if descr.objects:
-            return "holds records with Python objects, that is a pickle, which can run code"
+            return f"holds records with {_OBJECTS}, which can run code when it is loaded"
         return "holds records, not numbers"
     if not isinstance(descr, str):
         raise place.wrong("`descr` is neither a text nor a list of fields")
     if descr in ("|O", "O"):
-        return "holds Python objects, that is a pickle, which can run code when it is loaded"
+        return f"holds {_OBJECTS}, which can run code when it is loaded"
     return f"holds elements of the type {shown(descr)}, which are no plain numbers"
 
 

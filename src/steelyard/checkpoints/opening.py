@@ -14,18 +14,17 @@ from pathlib import PurePosixPath
 
 from steelyard.checkpoints import gguf, numpy_files, onnx, pytorch, safetensors, zips
 from steelyard.checkpoints.documents import JsonValue, count_values, read_json, read_text
+from steelyard.checkpoints.filenames import named_like_pickle, named_like_weights
 from steelyard.checkpoints.formats import (
     HEAD_BYTES,
     Format,
     identify,
-    named_like_pickle,
-    named_like_weights,
     unread_name,
 )
 from steelyard.checkpoints.grouping import group
 from steelyard.checkpoints.limits import DEFAULT_LIMITS, Limits
 from steelyard.checkpoints.model import Model
-from steelyard.checkpoints.pickles import calls_something
+from steelyard.checkpoints.pickles import holds_pickle
 from steelyard.checkpoints.tensors import Checkpoint, Problem, ProblemKind
 from steelyard.errors import CheckpointError, SteelyardError, Unsupported, located
 from steelyard.sources.base import ByteReader, Source, SourceFile
@@ -70,6 +69,10 @@ _SMALLEST_UNNAMED = 4
 """No program of a pickle is shorter."""
 
 
+class _NoTensors(Unsupported):
+    """A file is understood, but no tensors are read of what it is; it never leaves this module."""
+
+
 def read_model(source: Source, limits: Limits = DEFAULT_LIMITS) -> Model:
     """Read the headers and documents of every file of `source`.
 
@@ -93,6 +96,8 @@ def read_model(source: Source, limits: Limits = DEFAULT_LIMITS) -> Model:
                 parts.append(_read(reader, kind, head, siblings, left))
             steps = parts[-1].steps
             left = replace(left, tensors=left.tensors - len(parts[-1].tensors))
+        except _NoTensors as error:
+            problems.append(_problem(ProblemKind.OTHER_CONTENT, file.path, error))
         except Unsupported as error:
             problems.append(_problem(ProblemKind.NOT_FULLY_READ, file.path, error))
         except CheckpointError as error:
@@ -146,12 +151,18 @@ def _read(
             return onnx.read(reader, siblings, limits)
         case Format.ZIP:
             return _read_zip(reader, limits)
+        case Format.PACKED:
+            raise _NoTensors(f"{unread_name(head, reader.name)} data is not read for tensors")
         case Format.UNREAD:
             raise Unsupported(f"{unread_name(head, reader.name)} is not read")
         case None:
-            if named_like_pickle(reader.name) and calls_something(reader, limits):
-                return pytorch.read(reader, limits)
-            raise Unsupported("the format is not known", why=f"it starts with {head[:8].hex(' ')}")
+            return _read_unknown(reader, head, limits)
+
+
+def _read_unknown(reader: ByteReader, head: bytes, limits: Limits) -> Checkpoint:
+    if named_like_pickle(reader.name) and holds_pickle(reader, limits):
+        return pytorch.read(reader, limits)
+    raise Unsupported("the format is not known", why=f"it starts with {head[:8].hex(' ')}")
 
 
 def _read_zip(reader: ByteReader, limits: Limits) -> Checkpoint:
@@ -160,7 +171,7 @@ def _read_zip(reader: ByteReader, limits: Limits) -> Checkpoint:
         return pytorch.read(reader, limits)
     if any(name.suffix == ".npy" for name in names):
         return numpy_files.read_npz(reader, limits)
-    raise Unsupported("the zip archive is neither a torch checkpoint nor an .npz")
+    raise _NoTensors("the zip archive is neither a torch checkpoint nor an .npz")
 
 
 def _documents(

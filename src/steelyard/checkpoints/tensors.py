@@ -125,6 +125,8 @@ class ProblemKind(StrEnum):
     """A part that Steelyard does not understand, so nothing is said of it."""
     ODD_METADATA = "odd_metadata"
     """Metadata that is legal to skip but should not be there."""
+    OTHER_CONTENT = "other_content"
+    """Content that is understood but is no tensor that could be listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +151,8 @@ class PickleImport:
     """Byte offset, in `file`, of the opcode that names it."""
     called: bool = False
     """True when the stream would also call it."""
+    chain: str = field(default="", compare=False)
+    """The call in words, as far as it is written in the stream: `os.system("true")`."""
 
 
 Scalar = str | int | float | bool

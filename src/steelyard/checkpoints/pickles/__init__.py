@@ -2,10 +2,10 @@
 
 from steelyard.checkpoints.pickles.interpreter import (
     HEAD,
-    calls_something,
+    holds_pickle,
     interpret,
     looks_like_pickle,
 )
 from steelyard.checkpoints.pickles.values import PickleStream
 
-__all__ = ["HEAD", "PickleStream", "calls_something", "interpret", "looks_like_pickle"]
+__all__ = ["HEAD", "PickleStream", "holds_pickle", "interpret", "looks_like_pickle"]

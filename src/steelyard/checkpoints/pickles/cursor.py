@@ -14,6 +14,7 @@ from steelyard.sources.base import ByteReader
 
 FIRST_READ: Final = 4096
 LARGEST_READ: Final = 1 << 18
+_PEEKED: Final = 512
 
 
 class Cursor:
@@ -28,28 +29,46 @@ class Cursor:
         limits: How long a line or a kept text may be.
     """
 
+    __slots__ = (
+        "_end",
+        "_file",
+        "_next_read",
+        "_reader",
+        "_shift",
+        "at",
+        "base",
+        "limits",
+        "piece",
+        "skipped",
+    )
+
     def __init__(
         self, reader: ByteReader, start: int, end: int, file: str, shift: int, limits: Limits
     ) -> None:
         self.limits = limits
+        self.piece = b""
+        """What is in memory of the file; steps that run millions of times look into it."""
+        self.base = start + shift
+        """Where it begins, as reported to people."""
+        self.at = 0
+        """The next byte in it."""
+        self.skipped: bytes | None = None
+        """How the content begins that was stepped over last; None where nobody wants to know."""
         self._reader = reader
         self._file = file
         self._shift = shift
         self._end = end
-        self._piece = b""
-        self._base = start
-        self._at = 0
         self._next_read = FIRST_READ
 
     @property
     def offset(self) -> int:
         """Say where the next byte lies, as reported to people."""
-        return self._base + self._at + self._shift
+        return self.base + self.at
 
     @property
     def left(self) -> int:
         """Count the bytes between here and the end of the range."""
-        return self._end - self._base - self._at
+        return self._end + self._shift - self.base - self.at
 
     def take(self, length: int) -> bytes:
         """Return the next `length` bytes.
@@ -57,13 +76,13 @@ class Cursor:
         Raises:
             Truncated: If there are not so many.
         """
-        stop = self._at + length
-        if stop > len(self._piece):
+        stop = self.at + length
+        if stop > len(self.piece):
             self._need(length)
             self._fill(length)
             stop = length
-        chunk = self._piece[self._at : stop]
-        self._at = stop
+        chunk = self.piece[self.at : stop]
+        self.at = stop
         return chunk
 
     def skip(self, length: int) -> None:
@@ -73,11 +92,13 @@ class Cursor:
             Truncated: If there are not so many.
         """
         self._need(length)
-        if self._at + length <= len(self._piece):
-            self._at += length
+        if self.skipped is not None:
+            self.skipped = self._peek(min(length, _PEEKED))
+        if self.at + length <= len(self.piece):
+            self.at += length
         else:
-            self._base += self._at + length
-            self._piece, self._at = b"", 0
+            self.base += self.at + length
+            self.piece, self.at = b"", 0
 
     def line(self) -> tuple[bytes, int]:
         """Return the bytes before the next newline, and how many they are; step over it.
@@ -91,15 +112,15 @@ class Cursor:
         kept = b""
         length = 0
         while length <= self.limits.string_bytes:
-            if self._at == len(self._piece):
+            if self.at == len(self.piece):
                 self._need(1)
                 self._fill(1)
-            found = self._piece.find(b"\n", self._at)
-            stop = len(self._piece) if found < 0 else found
-            part = self._piece[self._at : min(stop, self._at + self.limits.name_bytes + 1)]
+            found = self.piece.find(b"\n", self.at)
+            stop = len(self.piece) if found < 0 else found
+            part = self.piece[self.at : min(stop, self.at + self.limits.name_bytes + 1)]
             kept = (kept + part)[: self.limits.name_bytes + 1]
-            length += stop - self._at
-            self._at = stop if found < 0 else stop + 1
+            length += stop - self.at
+            self.at = stop if found < 0 else stop + 1
             if found >= 0:
                 return kept, length
         raise self.error(f"a line is longer than {self.limits.string_bytes} bytes")
@@ -114,6 +135,12 @@ class Cursor:
             offset=self.offset if offset is None else offset,
         )
 
+    def _peek(self, length: int) -> bytes:
+        """Return the next `length` bytes without moving; reads them if they are not at hand."""
+        if self.at + length > len(self.piece):
+            self._fill(length)
+        return self.piece[self.at : self.at + length]
+
     def _need(self, length: int) -> None:
         if length > self.left:
             raise Truncated(
@@ -126,7 +153,8 @@ class Cursor:
 
     def _fill(self, length: int) -> None:
         """Read a piece that begins here and holds at least `length` bytes."""
-        self._base += self._at
-        wanted = min(max(length, self._next_read), self._end - self._base)
-        self._piece, self._at = self._reader.read(self._base, wanted), 0
+        self.base += self.at
+        start = self.base - self._shift
+        wanted = min(max(length, self._next_read), self._end - start)
+        self.piece, self.at = self._reader.read(start, wanted), 0
         self._next_read = min(self._next_read * 2, LARGEST_READ)

@@ -15,6 +15,7 @@ from typing import Final
 from steelyard.checkpoints.limits import DEFAULT_LIMITS, Limits
 from steelyard.checkpoints.pickles.cursor import Cursor
 from steelyard.checkpoints.pickles.machine import HIGHEST_PROTOCOL, Machine
+from steelyard.checkpoints.pickles.memo import Memo
 from steelyard.checkpoints.pickles.opcodes import OPCODES
 from steelyard.checkpoints.pickles.values import PickleStream
 from steelyard.errors import CheckpointError, Truncated
@@ -26,6 +27,7 @@ HEAD: Final = 512
 FEWEST_OPCODES: Final = 4
 """Opcodes that must make sense before a beginning without a protocol mark counts as a pickle."""
 
+_LEFT_BEHIND: Final = 64
 _START = b"\x80"
 
 
@@ -36,6 +38,8 @@ def interpret(
     limits: Limits = DEFAULT_LIMITS,
     *,
     end: int | None = None,
+    keep: bool = True,
+    amid: Memo | None = None,
 ) -> PickleStream:
     """Interpret one pickle.
 
@@ -46,6 +50,9 @@ def interpret(
             what is added to every offset that is reported.
         limits: Bounds on opcodes, values and texts.
         end: First byte of the file that is not part of it; the end of the file by default.
+        keep: Whether what it holds is wanted, as for tensors; without, far more can be read, as
+            only imports, calls and what may be files within it are kept.
+        amid: What a pickle that these bytes lie amid remembers; it may also have left values behind.
 
     Returns:
         The stream, complete or not.
@@ -61,12 +68,14 @@ def interpret(
         reader, start, shift = data, base_offset, 0
     stop = reader.size if end is None else min(end, reader.size)
     cursor = Cursor(reader, start, stop, file, shift, limits)
-    machine = Machine(cursor, file, limits)
+    machine = Machine(cursor, file, limits, keep=keep)
+    if amid is not None:
+        machine.pretend(_LEFT_BEHIND, amid)
     return machine.run()
 
 
-def calls_something(reader: ByteReader, limits: Limits = DEFAULT_LIMITS) -> bool:
-    """Say whether a file, read as a pickle from its first byte, would call what it imports.
+def holds_pickle(reader: ByteReader, limits: Limits = DEFAULT_LIMITS) -> bool:
+    """Say whether a file is a pickle from first byte to last, or would call what it imports.
 
     Of a pickle without a protocol mark the first bytes may tell nothing: a long text can stand
     before what matters. This reads on, as Python would.
@@ -75,10 +84,12 @@ def calls_something(reader: ByteReader, limits: Limits = DEFAULT_LIMITS) -> bool
         SourceError: If the bytes cannot be fetched.
     """
     try:
-        stream = interpret(reader, reader.name, limits=limits)
+        stream = interpret(reader, reader.name, limits=limits, keep=False)
     except CheckpointError:
         return False
     called = [found.name for found in stream.imports if found.called]
+    if stream.complete and stream.end_offset == reader.size:
+        return True
     return bool(called) and all(word.isidentifier() for name in called for word in name.split("."))
 
 
@@ -95,8 +106,7 @@ def looks_like_pickle(head: bytes) -> bool:
         Cursor(BytesReader("", head), 0, len(head), "", 0, DEFAULT_LIMITS), "", DEFAULT_LIMITS
     )
     try:
-        while not machine.stopped:
-            machine.step()
+        machine.carry_out()
     except Truncated:
         enough = machine.understood >= FEWEST_OPCODES
     except CheckpointError:

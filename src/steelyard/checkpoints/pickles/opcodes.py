@@ -36,9 +36,12 @@ _PLAIN_ESCAPES: Mapping[bytes, bytes] = MappingProxyType(
 )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Opaque:
-    """A value that is there but was not read into memory."""
+    """A value that is there but was not read into memory.
+
+    One is made for each byte string of a pickle, and a frozen one takes twice as long.
+    """
 
     kind: str
     """`bytes`, `str`, `int`, or `buffer` for one that lies outside the pickle."""

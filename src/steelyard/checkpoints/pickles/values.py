@@ -10,10 +10,14 @@ them must remember where it has been and must not recurse without a bound.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from steelyard.checkpoints.pickles.opcodes import Opaque
 from steelyard.checkpoints.tensors import PickleImport, Problem
+
+if TYPE_CHECKING:
+    # The memo holds values, so it comes after them.
+    from steelyard.checkpoints.pickles.memo import Memo
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -40,6 +44,10 @@ class Global:
     name: str
     offset: int
     called: bool = False
+    call: Call | None = None
+    """The call of it that tells most: where its result is called again, that call."""
+    given_to: Call | None = None
+    """The first call that it is handed to."""
 
     @property
     def dotted(self) -> str:
@@ -61,6 +69,10 @@ class Call:
     """What would be appended or added."""
     mapped: Pairs | None = None
     """What would be set by key."""
+    root: Global | None = None
+    """What is named at the end of the chain, when the function is itself the result of a call."""
+    links: int = 0
+    """How many calls the function is the result of."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -72,6 +84,21 @@ class Persistent:
 
 
 Value = None | bool | int | float | str | Items | Pairs | Global | Call | Persistent | Opaque
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """Content within a pickle that may be a file of its own."""
+
+    kind: Literal["bytes", "string", "base64", "array"]
+    """`array` is what joblib writes between opcodes and other readers take for opcodes."""
+    offset: int
+    """First byte of the content, counted as the stream counts."""
+    length: int
+    loaded: bool = False
+    """True when the pickle itself would load it."""
+    text: str | None = None
+    """A string's characters, where they were read."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -96,6 +123,10 @@ class PickleStream:
     cost: int
     """How many values were made, as counted against the limit."""
     problems: tuple[Problem, ...]
+    boxes: tuple[Box, ...] = ()
+    """Contents that may be files of their own; collected only when nothing is kept."""
+    memo: Memo | None = None
+    """What the stream remembers at its end."""
 
 
 def items_of(value: Value) -> list[Value] | None:

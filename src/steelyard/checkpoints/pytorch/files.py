@@ -133,8 +133,8 @@ def open_pickles(
         contents.layout = "legacy"
         _open_old(reader, first.end_offset, end, pickles, contents)
         return
-    what = "this is a plain pickle, not a file that torch.save writes"
-    contents.problems.append(Problem(ProblemKind.NOT_FULLY_READ, what, reader.name, start))
+    what = "this is a plain pickle, not a file that torch.save writes; only tensors are listed"
+    contents.problems.append(Problem(ProblemKind.OTHER_CONTENT, what, reader.name, start))
     if first.complete:
         contents.roots.append(Root(first.value, None))
         read_on(reader, first.end_offset, end, pickles, contents)
@@ -149,7 +149,7 @@ def read_on(reader: ByteReader, start: int, end: int, pickles: Pickles, contents
             if start == first:
                 what = "another pickle follows the end of the first; PyTorch would not read it"
                 contents.problems.append(
-                    Problem(ProblemKind.NOT_FULLY_READ, what, reader.name, start)
+                    Problem(ProblemKind.OTHER_CONTENT, what, reader.name, start)
                 )
             start = stream.end_offset
             if not stream.complete:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Final
 
 from steelyard.checkpoints.limits import DEFAULT_LIMITS, Limits
-from steelyard.checkpoints.pickles import calls_something, looks_like_pickle
+from steelyard.checkpoints.pickles import holds_pickle, looks_like_pickle
 from steelyard.checkpoints.pickles.opcodes import Opaque
 from steelyard.checkpoints.pickles.values import (
     Call,
@@ -120,7 +120,7 @@ def _open(reader: ByteReader, limits: Limits, contents: Contents, boxes: _Boxes)
             fix="load it with an old PyTorch in a sandbox and save it as safetensors",
             file=reader.name,
         )
-    elif looks_like_pickle(head) or calls_something(reader, limits):
+    elif looks_like_pickle(head) or holds_pickle(reader, limits):
         open_pickles(reader, 0, reader.size, pickles, contents)
     else:
         raise CheckpointError(

@@ -1,13 +1,13 @@
-"""What a pickle would import, in three grades; what `auto_map` would run."""
+"""What a pickle would import, in three grades."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
 from steelyard.analyzers import code
+from steelyard.analyzers.code.grades import grade as grade_of
 from tests import models
 from tests.analyzers.facts_of import facts_of
 from tests.checkpoints.torch_files import OS_SYSTEM, torch_zip, weight
@@ -33,7 +33,7 @@ UNKNOWN = b"csome_package\nrun_me\n)R"
     ],
 )
 def test_grades(name: str, grade: str) -> None:
-    assert code.grade(name) == grade
+    assert grade_of(name) == grade
 
 
 def test_safetensors_hold_no_code(tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_a_dangerous_import_is_named_with_its_place(tmp_path: Path) -> None:
     fact = book.resolve("code.unsafe")
     assert fact is not None
     assert (fact.evidence[0].file, fact.evidence[0].offset) == ("pytorch_model.bin", 2)
-    assert fact.evidence[0].quote == "os.system is called"
+    assert fact.evidence[0].quote == 'os.system is called: os.system("true")'
 
 
 def test_an_unknown_import_settles_nothing_but_is_named(tmp_path: Path) -> None:
@@ -73,27 +73,3 @@ def test_a_pickle_that_was_not_read_to_its_end_is_not_cleared(tmp_path: Path) ->
     data = b"\x80\x02ccollections\nOrderedDict\n)R\xff"
     book = facts_of(code.analyze, models.read(models.write(tmp_path, {"pytorch_model.bin": data})))
     assert "code.unsafe" not in book
-
-
-def test_auto_map_names_the_code_that_would_run(tmp_path: Path) -> None:
-    config = {
-        **models.CONFIG,
-        "auto_map": {
-            "AutoModel": "modeling.Tiny",
-            "AutoTokenizer": ["tok.Slow", None],
-            "AutoConfig": "other/repo--configuration.Tiny",
-        },
-    }
-    book = facts_of(code.analyze, models.read(models.folder(tmp_path, config=config)))
-    assert book.value("code.remote") == {
-        "modeling.Tiny",
-        "tok.Slow",
-        "other/repo--configuration.Tiny",
-    }
-
-
-@pytest.mark.parametrize("auto_map", ["x", 3, [], {"a": {"b": "c"}}])
-def test_a_malformed_auto_map_does_no_harm(tmp_path: Path, auto_map: object) -> None:
-    files = {"config.json": json.dumps({"auto_map": auto_map}).encode()}
-    book = facts_of(code.analyze, models.read(models.write(tmp_path, files)))
-    assert book.value("code.remote") == frozenset()
