@@ -7,8 +7,10 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
+from steelyard.cli.audit import command
 from tests.cli.running import Run
 from tests.containers import CARD, TENSORS, as_safetensors, model_folder
 from tests.reports.samples import PACK
@@ -281,3 +283,58 @@ def test_quiet_says_nothing_but_errors(folder: Path, run: Run) -> None:
     (folder / "steelyard.toml").write_text(TestIgnores().table(SOON))
     assert run("audit", "tiny", "--quiet").err == ""
     assert run("audit", "missing", "--quiet").err.startswith("error: ")
+
+
+class TestOnly:
+    def test_a_topic_alone(self, run: Run) -> None:
+        found = report(run, "--only", "code", "--fail-on", "never")
+        assert found["only"] == ["code"]
+        assert {pack["id"] for pack in found["tool"]["packs"]} == {"practice.integrity"}
+        assert "model.identity" not in {fact["name"] for fact in found["facts"]}
+
+    def test_several_topics_in_one_option_or_in_several(self, run: Run) -> None:
+        together = report(run, "--only", "card,code")
+        assert together == report(run, "--only", "code", "--only", "card")
+        assert failing(together) == {"DOC005"}
+
+    def test_a_setting_and_a_variable(
+        self, folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (folder / "steelyard.toml").write_text('only = ["card"]')
+        assert report(run)["only"] == ["card"]
+        monkeypatch.setenv("STEELYARD_ONLY", "code,license")
+        assert report(run)["only"] == ["code", "license"]
+
+    def test_the_model_itself_does_not_choose(self, folder: Path, run: Run) -> None:
+        (folder / "tiny" / "steelyard.toml").write_text('only = ["openness"]')
+        assert "only" not in report(run)
+
+    def test_an_unknown_topic_is_wrong_usage(self, run: Run) -> None:
+        refused = run("audit", "tiny", "--only", "licence")
+        assert refused.code == 2
+        assert "did you mean 'license'?" in refused.err
+
+    def test_a_base_needs_lineage(self, run: Run) -> None:
+        refused = run("audit", "tiny", "--only", "code", "--base", "tiny")
+        assert refused.code == 2
+        assert "add lineage to --only" in refused.err
+        assert run("audit", "tiny", "--only", "lineage", "--base", "tiny").code in (0, 1)
+
+    def test_a_pack_of_ones_own_belongs_to_its_topic(self, folder: Path, run: Run) -> None:
+        (folder / "own.yaml").write_text(PACK)
+        packs = report(run, "--pack", "own.yaml", "--only", "license")["tool"]["packs"]
+        assert {"id": "sample", "rules": 1}.items() <= packs[-1].items()
+
+    @pytest.mark.parametrize(
+        ("typed", "expected"),
+        [
+            ("co", ["code", "compute"]),
+            ("code,ca", ["code,card"]),
+            ("code,co", ["code,compute"]),
+            ("x", []),
+        ],
+    )
+    def test_a_shell_completes_topics(self, typed: str, expected: list[str]) -> None:
+        context = click.Context(command)
+        (option,) = [one for one in command.params if one.name == "topics"]
+        assert [item.value for item in option.shell_complete(context, typed)] == expected

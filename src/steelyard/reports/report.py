@@ -90,6 +90,8 @@ class Report:
     """The tensors of the main weights set, where they were asked for."""
     thresholds: tuple[Threshold, ...] = ()
     """What laws of the day set for training compute, the lowest first."""
+    only: tuple[str, ...] = ()
+    """The topics that were asked about, where not all were: silence on others means nothing."""
 
     @property
     def failing(self) -> tuple[Finding, ...]:
