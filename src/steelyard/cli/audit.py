@@ -43,7 +43,8 @@ def complete_topics(ctx: click.Context, param: click.Parameter, incomplete: str)
     "formats",
     multiple=True,
     metavar="NAME[=FILE]",
-    help="text, json or markdown; repeat for several. A file may follow: json=r.json.",
+    help="text, json, markdown, sarif, junit or github; repeat for several. A file may follow: "
+    "json=r.json.",
 )
 @click.option(
     "-o",
@@ -52,6 +53,12 @@ def complete_topics(ctx: click.Context, param: click.Parameter, incomplete: str)
     multiple=True,
     metavar="FILE",
     help="Write to a file; pairs with --format in order, else its suffix decides.",
+)
+@click.option(
+    "--sarif-include-suppressed",
+    "suppressed",
+    is_flag=True,
+    help="Write ignored findings into SARIF too, as suppressed results.",
 )
 @click.option(
     "--fail-on",
@@ -178,7 +185,7 @@ def command(ctx: click.Context, /, source: str, **given: Any) -> None:
         report = audit(source, as_of=as_of, options=options)
     if interview is not None:
         notices += _kept(interview, source)
-    write(report, to)
+    write(report, to, options=_of_formats(settings, suppressed=given["suppressed"]))
     if not given["quiet"]:
         for notice in notices:
             click.echo(f"note: {printable(notice)}", err=True)
@@ -219,6 +226,17 @@ def _settings(source: str, given: Mapping[str, Any]) -> tuple[Settings, list[str
     if examined and Path.cwd().is_relative_to(examined) and (examined / FILE).is_file():
         notices.append(f"{FILE} in {examined} is the model's: only the facts in it count")
     return settings, notices
+
+
+def _of_formats(settings: Settings, *, suppressed: bool) -> dict[str, dict[str, Any]]:
+    """Tell each format what it needs to know beyond the report."""
+    from steelyard.rules import Severity
+
+    fail_on = None if settings.fail_on == "never" else Severity(settings.fail_on)
+    return {
+        "sarif": {"suppressed": suppressed},
+        "junit": {"fail_on": fail_on, "strict": settings.strict},
+    }
 
 
 def _kept(interview: Interview, source: str) -> Iterable[str]:
