@@ -338,3 +338,49 @@ class TestOnly:
         context = click.Context(command)
         (option,) = [one for one in command.params if one.name == "topics"]
         assert [item.value for item in option.shell_complete(context, typed)] == expected
+
+
+class TestFormatsForPrograms:
+    def test_all_in_one_run(self, folder: Path, run: Run) -> None:
+        outcome = run("audit", "tiny", "-f", "github=-", "-o", "r.sarif", "-o", "r.xml")
+        assert outcome.code == 0
+        assert outcome.out.startswith("::warning file=tiny/README.md,title=DOC005")
+        log = json.loads((folder / "r.sarif").read_text())
+        assert [result["ruleId"] for result in log["runs"][0]["results"]] == ["DOC005", "INT003"]
+        assert "<testsuites" in (folder / "r.xml").read_text()
+
+    def test_a_case_of_junit_fails_where_the_audit_does(self, run: Run) -> None:
+        for threshold in ("error", "warning", "never"):
+            outcome = run("audit", "tiny", "-f", "junit", "--fail-on", threshold)
+            assert ("<failure" in outcome.out) == (outcome.code == 1)
+        strict = run("audit", "tiny", "-f", "junit", "--fail-on", "note", "--strict")
+        assert strict.code == 1
+
+    def test_ignored_findings_are_in_sarif_on_request(self, run: Run) -> None:
+        ignore = ("--ignore", f"DOC005={SOON}:being set up")
+
+        def rules(*options: str) -> list[str]:
+            log = json.loads(run("audit", "tiny", "-f", "sarif", *ignore, *options).out)
+            return [result["ruleId"] for result in log["runs"][0]["results"]]
+
+        assert rules() == ["INT003"]
+        assert rules("--sarif-include-suppressed") == ["INT003", "DOC005"]
+
+    @pytest.mark.parametrize(
+        ("source", "options", "code"),
+        [
+            ("missing", [], 3),
+            ("tiny", ["--only", "cod"], 2),
+            ("tiny", ["--fact", "no.such=1"], 2),
+            ("tiny", ["-f", "json=no/such/folder.json"], 2),
+        ],
+    )
+    def test_nothing_is_written_after_an_error(
+        self, folder: Path, run: Run, source: str, options: list[str], code: int
+    ) -> None:
+        (folder / "old.sarif").write_text("old")
+        outputs = ["-f", "sarif=old.sarif", "-f", "sarif=new.sarif", "-f", "junit=new.xml"]
+        outcome = run("audit", source, *outputs, *options)
+        assert (outcome.code, outcome.out) == (code, "")
+        assert (folder / "old.sarif").read_text() == "old"
+        assert sorted(path.name for path in folder.iterdir()) == ["old.sarif", "tiny"]
