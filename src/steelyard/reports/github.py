@@ -69,7 +69,9 @@ def _line(report: Report, alert: Alert) -> str:
 def _summary(report: Report, found: Iterable[Alert]) -> Iterable[str]:
     severities = [alert.severity for alert in found]
     counts = ", ".join(counted(severities.count(one), one.value) for one in Severity)
-    yield _quiet(f"steelyard {report.version}, {subject(report)} as of {report.as_of}: {counts}")
+    # The first word is ours: a line that begins with the model's name may begin a command.
+    audited = f"Audited {subject(report)} as of {report.as_of} with steelyard {report.version}"
+    yield _quiet(f"{audited}: {counts}")
 
 
 def _quiet(text: str) -> str:
