@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +22,13 @@ from tests.checkpoints.torch_files import OS_SYSTEM, Raw, legacy_file, torch_zip
 from tests.containers import CARD, CONFIG, model_folder
 
 PACKS = load_packs()
+NOT_FOR_CODE = (
+    "blake3", "httpx", "license_expression", "licenseclassifier", "rich", "sqlite3",
+    "steelyard.analyzers.card.analyzer", "steelyard.analyzers.derived",
+    "steelyard.analyzers.licenses", "steelyard.checkpoints.digests", "steelyard.compute",
+    "steelyard.lineage.comparing",
+)  # fmt: skip
+"""What takes time to import and has no part in the question about code."""
 
 
 def clean(folder: Path) -> None:
@@ -128,6 +137,21 @@ def test_the_footer_counts_the_rules_that_were_asked(tmp_path: Path) -> None:
     report = weigh(model_folder(tmp_path / "tiny"), only=["code"])
     assert sum(pack.rules for pack in report.packs) == len(report.findings)
     assert [pack.id for pack in report.packs] == ["practice.integrity"]
+
+
+def test_what_is_not_asked_for_is_not_imported(tmp_path: Path) -> None:
+    folder = model_folder(tmp_path / "tiny")
+    script = (
+        "import sys\n"
+        "from datetime import date\n"
+        "from steelyard.auditing import Options, audit\n"
+        f"audit({str(folder)!r}, as_of=date(2026, 11, 23), options=Options(only=['code']))\n"
+        f"print([name for name in {NOT_FOR_CODE!r} if name in sys.modules])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == "[]\n"
 
 
 def test_law_without_a_market_is_said(tmp_path: Path) -> None:
