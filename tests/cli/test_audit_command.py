@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -355,6 +356,15 @@ class TestFormatsForPrograms:
             assert ("<failure" in outcome.out) == (outcome.code == 1)
         strict = run("audit", "tiny", "-f", "junit", "--fail-on", "note", "--strict")
         assert strict.code == 1
+
+    def test_the_same_model_elsewhere_gives_the_same_bytes(
+        self, folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        shutil.copytree(folder / "tiny", folder / "elsewhere" / "tiny")
+        formats = ("sarif", "junit", "github")
+        here = [run("audit", "tiny", "-f", name).out for name in formats]
+        monkeypatch.chdir(folder / "elsewhere")
+        assert [run("audit", "tiny", "-f", name).out for name in formats] == here
 
     def test_ignored_findings_are_in_sarif_on_request(self, run: Run) -> None:
         ignore = ("--ignore", f"DOC005={SOON}:being set up")
