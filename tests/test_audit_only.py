@@ -119,6 +119,7 @@ def test_values_are_looked_at_where_integrity_is_asked(tmp_path: Path) -> None:
     for only, there in (([], True), (["integrity"], True), (["card"], False)):
         report = weigh(folder, packs=PACKS, only=only, scan_values=True)
         assert ("weights.nonfinite" in report.book) == there
+        assert any("values were not looked at" in said for said in report.notices) != there
 
 
 def test_every_report_says_what_was_left_out(tmp_path: Path) -> None:

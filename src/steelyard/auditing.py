@@ -155,7 +155,7 @@ def _audit(source: Source, as_of: date, options: Options, scope: Scope) -> Repor
         findings=findings,
         ignored=ignored,
         notices=(
-            *_partial(scope, said.book),
+            *_partial(scope, options, said.book),
             *(digests.notes if digests else ()),
             *(origin.notices if origin else ()),
             *notices,
@@ -208,8 +208,10 @@ def _relevant(ignores: Sequence[Ignore], rulebook: Rulebook, scope: Scope) -> Se
     return [item for item in ignores if item.rule in asked]
 
 
-def _partial(scope: Scope, book: FactBook) -> Iterable[str]:
+def _partial(scope: Scope, options: Options, book: FactBook) -> Iterable[str]:
     """Say that the audit is not a whole one, and what it says nothing about."""
+    if options.scan_values and not scope.does("scan"):
+        yield "values were not looked at: integrity was not asked for"
     if "law" in scope.only and MARKETS not in book:
         yield "law was asked for and no market was named, so none was applied"
     if scope.only:
