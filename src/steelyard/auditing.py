@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from steelyard.analyzers import (
-    adapter,
-    architecture,
-    card,
-    code,
-    compute,
-    contents,
-    integrity,
-    known_models,
-    licenses,
-    openness,
-    parameters,
-    stated,
-)
-from steelyard.analyzers.base import Analyzer
-from steelyard.analyzers.derived import derive
-from steelyard.analyzers.identity import identity_facts, measure
-from steelyard.checkpoints.digest_cache import DigestCache
-from steelyard.checkpoints.digests import Digests
+from steelyard.analyzers import stated
+from steelyard.analyzers.topics import Scope, scope_of
 from steelyard.checkpoints.model import Model
 from steelyard.checkpoints.opening import read_model
 from steelyard.errors import SourceNotFound
@@ -44,6 +28,7 @@ from steelyard.reports.report import (
     Threshold,
 )
 from steelyard.rules import (
+    PRACTICE,
     Conclusions,
     Pack,
     Rulebook,
@@ -59,24 +44,9 @@ from steelyard.sources import Network, Source, open_source
 if TYPE_CHECKING:
     # Imported when it is asked for: an audit without it need not wait.
     from steelyard.analyzers.lineage.analyzer import Told
+    from steelyard.checkpoints.digest_cache import DigestCache
+    from steelyard.checkpoints.digests import Digests
     from steelyard.lineage.known.registry import Registry
-
-ANALYZERS: Mapping[str, Analyzer] = {
-    "contents": contents.analyze,
-    "stated": stated.analyze,
-    "architecture": architecture.analyze,
-    "parameters": parameters.analyze,
-    "adapter": adapter.analyze,
-    "card": card.analyze,
-    "licenses": licenses.analyze,
-    "integrity": integrity.analyze,
-    "code": code.analyze,
-    "openness": openness.analyze,
-    "compute": compute.analyze,
-    "known_models": known_models.analyze,
-}
-"""The questions that headers and documents answer, in the order in which they are asked."""
-
 
 Ask = Callable[[Question, int], Value | None]
 """Answer a question, told how many are left; None where nobody knows."""
@@ -86,6 +56,9 @@ Ask = Callable[[Question, int], Value | None]
 class Options:
     """What an audit does beyond reading headers and documents."""
 
+    only: Sequence[str] = ()
+    """Topics to ask about, as named in `analyzers.topics.TOPICS`; empty for all. Where some are
+    named, they decide about digests and lineage."""
     digest: bool = True
     """Compute the identity and the SHA-256 of the weights files (reads every byte)."""
     scan_values: bool = False
@@ -134,21 +107,23 @@ def audit(source: str | Path | Source, *, as_of: date, options: Options | None =
         CheckpointError: If there are weights and none of them can be read.
         PackError: If a rule pack is wrong.
         FactError: If a stated fact does not fit the vocabulary.
+        ConfigError: If there is no topic of some name.
     """
     options = options or Options()
+    scope = scope_of(options.only)
     if not isinstance(source, str | Path):
-        return _audit(source, as_of, options)
+        return _audit(source, as_of, options, scope)
     opened = open_source(str(source), network=options.network)
     try:
-        return _audit(opened, as_of, options)
+        return _audit(opened, as_of, options, scope)
     finally:
         opened.close()
 
 
-def _audit(source: Source, as_of: date, options: Options) -> Report:
+def _audit(source: Source, as_of: date, options: Options, scope: Scope) -> Report:
     model = read_model(source)
     book = FactBook(stated.by_user(_stated(options)))
-    for analyze in ANALYZERS.values():
+    for _, analyze in scope.analyzers:
         book.extend(analyze(model))
     if not (options.allow_empty or _holds_something(model, book)):
         raise SourceNotFound(
@@ -157,32 +132,30 @@ def _audit(source: Source, as_of: date, options: Options) -> Report:
             fix="name the folder that holds them, or say --allow-empty",
         )
     bytes_read = source.bytes_read
-    if options.scan_values:
-        book.extend(integrity.value_scan(options.progress)(model))
-    digests = (
-        measure(model, cache=options.cache, progress=options.progress) if options.digest else None
-    )
-    book.extend(identity_facts(model, digests))
+    digests = _weigh_bytes(model, book, options, scope)
     read = source.bytes_read
-    origin = _lineage(model, book, options) if options.lineage else None
+    origin = _lineage(model, book, options) if scope.does("lineage", options.lineage) else None
     if origin is not None:
         book.extend(origin.facts)
         bytes_read += source.bytes_read - read
-    loaded = load_packs() if options.packs is None else tuple(options.packs)
+    loaded = shipped_packs(scope) if options.packs is None else tuple(options.packs)
     packs = tuple(_concerned(loaded, book))
-    said = _conclude(rules_on(packs, as_of), book, options.ask)
+    rulebook = _within(rules_on(packs, as_of), scope)
+    said = _conclude(rulebook, book, options.ask, scope)
     findings, ignored, notices = apply_ignores(
-        said.findings, options.ignores, source=source.spec, as_of=as_of
-    )
+        said.findings, _relevant(options.ignores, rulebook, scope),
+        source=source.spec, as_of=as_of,
+    )  # fmt: skip
     return Report(
         version=version("steelyard"),
         as_of=as_of,
         source=SourceInfo(source.spec, source.kind, source.revision, bytes_read),
-        packs=tuple(_pack_info(pack) for pack in packs),
+        packs=tuple(_pack_infos(packs, rulebook)),
         book=said.book,
         findings=findings,
         ignored=ignored,
         notices=(
+            *_partial(scope, options, said.book),
             *(digests.notes if digests else ()),
             *(origin.notices if origin else ()),
             *notices,
@@ -190,6 +163,7 @@ def _audit(source: Source, as_of: date, options: Options) -> Report:
         files=tuple(_file_infos(model, digests)),
         tensors=tuple(_tensor_infos(model, digests)) if options.tensors else (),
         thresholds=tuple(_thresholds(loaded, as_of)),
+        only=scope.only,
     )
 
 
@@ -203,6 +177,64 @@ def _holds_something(model: Model, book: FactBook) -> bool:
         or book.value("code.pickle")
         or book.value("code.unread")
     )
+
+
+def _weigh_bytes(model: Model, book: FactBook, options: Options, scope: Scope) -> Digests | None:
+    """Do what takes every byte, as far as it is wanted, and add what it finds to the book."""
+    if options.scan_values and scope.does("scan"):
+        from steelyard.analyzers.integrity import value_scan
+
+        book.extend(value_scan(options.progress)(model))
+    if not scope.does("digest", options.digest):
+        return None
+    from steelyard.analyzers.identity import identity_facts, measure
+
+    digests = measure(model, cache=options.cache, progress=options.progress)
+    book.extend(identity_facts(model, digests))
+    return digests
+
+
+def shipped_packs(scope: Scope) -> tuple[Pack, ...]:
+    """Read the packs that ship; law is not even read where nobody asks for it.
+
+    Raises:
+        PackError: If one is wrong.
+    """
+    law = scope.does("law") or scope.does("law_values")
+    return load_packs(under="" if law else PRACTICE)
+
+
+def _within(rulebook: Rulebook, scope: Scope) -> Rulebook:
+    """Keep the rules that belong to what is asked."""
+    kept = tuple(
+        item for item in rulebook.rules if scope.asks(item.rule.names, law=item.rule.is_law)
+    )
+    return replace(rulebook, rules=kept)
+
+
+def _relevant(ignores: Sequence[Ignore], rulebook: Rulebook, scope: Scope) -> Sequence[Ignore]:
+    """Leave out ignores of rules that were not asked: that they match nothing means nothing."""
+    if not scope.only:
+        return ignores
+    asked = {item.rule.id for item in rulebook.rules}
+    return [item for item in ignores if item.rule in asked]
+
+
+def _partial(scope: Scope, options: Options, book: FactBook) -> Iterable[str]:
+    """Say that the audit is not a whole one, and what it says nothing about."""
+    if options.scan_values and not scope.does("scan"):
+        yield "values were not looked at: integrity was not asked for"
+    if "law" in scope.only and MARKETS not in book:
+        yield "law was asked for and no market was named, so none was applied"
+    if scope.only:
+        yield (
+            f"only {_joined(scope.only)} {'was' if len(scope.only) == 1 else 'were'} asked for; "
+            f"nothing was looked for about {_joined(scope.left_out)}"
+        )
+
+
+def _joined(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
 def _lineage(model: Model, book: FactBook, options: Options) -> Told:
@@ -242,12 +274,15 @@ def _thresholds(packs: Iterable[Pack], day: date) -> Iterable[Threshold]:
         yield Threshold(jurisdiction, value)
 
 
-def _conclude(rulebook: Rulebook, book: FactBook, ask: Ask | None) -> Conclusions:
+def _conclude(rulebook: Rulebook, book: FactBook, ask: Ask | None, scope: Scope) -> Conclusions:
     """Apply the rules; ask what would settle most, again and again, where somebody answers."""
     asked: set[str] = set()
     while True:
         known = book.copy()
-        known.extend(derive(known))
+        if scope.does("derives"):
+            from steelyard.analyzers.derived import derive
+
+            known.extend(derive(known))
         said = conclude(rulebook, known)
         waiting = [q for q in open_questions(said.findings) if q.term.name not in asked]
         if ask is None or not waiting:
@@ -278,10 +313,13 @@ def _concerned(packs: Iterable[Pack], book: FactBook) -> Iterable[Pack]:
             yield pack
 
 
-def _pack_info(pack: Pack) -> PackInfo:
-    return PackInfo(
-        pack.id, pack.title, len(pack.rules), max(r.reviewed for r in pack.rules), pack.digest
-    )
+def _pack_infos(packs: Iterable[Pack], rulebook: Rulebook) -> Iterable[PackInfo]:
+    """Yield the packs that were applied, with the number of their rules that were asked."""
+    asked = Counter(item.pack.id for item in rulebook.rules)
+    for pack in packs:
+        if asked[pack.id]:
+            reviewed = max(rule.reviewed for rule in pack.rules)
+            yield PackInfo(pack.id, pack.title, asked[pack.id], reviewed, pack.digest)
 
 
 def _tensor_infos(model: Model, digests: Digests | None) -> Iterable[TensorInfo]:

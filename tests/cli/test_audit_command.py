@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
+from steelyard.cli.audit import command
 from tests.cli.running import Run
 from tests.containers import CARD, TENSORS, as_safetensors, model_folder
 from tests.reports.samples import PACK
@@ -281,3 +284,113 @@ def test_quiet_says_nothing_but_errors(folder: Path, run: Run) -> None:
     (folder / "steelyard.toml").write_text(TestIgnores().table(SOON))
     assert run("audit", "tiny", "--quiet").err == ""
     assert run("audit", "missing", "--quiet").err.startswith("error: ")
+
+
+class TestOnly:
+    def test_a_topic_alone(self, run: Run) -> None:
+        found = report(run, "--only", "code", "--fail-on", "never")
+        assert found["only"] == ["code"]
+        assert {pack["id"] for pack in found["tool"]["packs"]} == {"practice.integrity"}
+        assert "model.identity" not in {fact["name"] for fact in found["facts"]}
+
+    def test_several_topics_in_one_option_or_in_several(self, run: Run) -> None:
+        together = report(run, "--only", "card,code")
+        assert together == report(run, "--only", "code", "--only", "card")
+        assert failing(together) == {"DOC005"}
+
+    def test_a_setting_and_a_variable(
+        self, folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (folder / "steelyard.toml").write_text('only = ["card"]')
+        assert report(run)["only"] == ["card"]
+        monkeypatch.setenv("STEELYARD_ONLY", "code,license")
+        assert report(run)["only"] == ["code", "license"]
+
+    def test_the_model_itself_does_not_choose(self, folder: Path, run: Run) -> None:
+        (folder / "tiny" / "steelyard.toml").write_text('only = ["openness"]')
+        assert "only" not in report(run)
+
+    def test_an_unknown_topic_is_wrong_usage(self, run: Run) -> None:
+        refused = run("audit", "tiny", "--only", "licence")
+        assert refused.code == 2
+        assert "did you mean 'license'?" in refused.err
+
+    def test_a_base_needs_lineage(self, run: Run) -> None:
+        refused = run("audit", "tiny", "--only", "code", "--base", "tiny")
+        assert refused.code == 2
+        assert "add lineage to --only" in refused.err
+        assert run("audit", "tiny", "--only", "lineage", "--base", "tiny").code in (0, 1)
+
+    def test_a_pack_of_ones_own_belongs_to_its_topic(self, folder: Path, run: Run) -> None:
+        (folder / "own.yaml").write_text(PACK)
+        packs = report(run, "--pack", "own.yaml", "--only", "license")["tool"]["packs"]
+        assert {"id": "sample", "rules": 1}.items() <= packs[-1].items()
+
+    @pytest.mark.parametrize(
+        ("typed", "expected"),
+        [
+            ("co", ["code", "compute"]),
+            ("code,ca", ["code,card"]),
+            ("code,co", ["code,compute"]),
+            ("x", []),
+        ],
+    )
+    def test_a_shell_completes_topics(self, typed: str, expected: list[str]) -> None:
+        context = click.Context(command)
+        (option,) = [one for one in command.params if one.name == "topics"]
+        assert [item.value for item in option.shell_complete(context, typed)] == expected
+
+
+class TestFormatsForPrograms:
+    def test_all_in_one_run(self, folder: Path, run: Run) -> None:
+        outcome = run("audit", "tiny", "-f", "github=-", "-o", "r.sarif", "-o", "r.xml")
+        assert outcome.code == 0
+        assert outcome.out.startswith("::warning file=tiny/README.md,title=DOC005")
+        log = json.loads((folder / "r.sarif").read_text())
+        assert [result["ruleId"] for result in log["runs"][0]["results"]] == ["DOC005", "INT003"]
+        assert "<testsuites" in (folder / "r.xml").read_text()
+
+    def test_a_case_of_junit_fails_where_the_audit_does(self, run: Run) -> None:
+        for threshold in ("error", "warning", "never"):
+            outcome = run("audit", "tiny", "-f", "junit", "--fail-on", threshold)
+            assert ("<failure" in outcome.out) == (outcome.code == 1)
+        strict = run("audit", "tiny", "-f", "junit", "--fail-on", "note", "--strict")
+        assert strict.code == 1
+
+    def test_the_same_model_elsewhere_gives_the_same_bytes(
+        self, folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        shutil.copytree(folder / "tiny", folder / "elsewhere" / "tiny")
+        formats = ("sarif", "junit", "github")
+        here = [run("audit", "tiny", "-f", name).out for name in formats]
+        monkeypatch.chdir(folder / "elsewhere")
+        assert [run("audit", "tiny", "-f", name).out for name in formats] == here
+
+    def test_ignored_findings_are_in_sarif_on_request(self, run: Run) -> None:
+        ignore = ("--ignore", f"DOC005={SOON}:being set up")
+
+        def rules(*options: str) -> list[str]:
+            log = json.loads(run("audit", "tiny", "-f", "sarif", *ignore, *options).out)
+            return [result["ruleId"] for result in log["runs"][0]["results"]]
+
+        assert rules() == ["INT003"]
+        assert rules("--sarif-include-suppressed") == ["INT003", "DOC005"]
+
+    @pytest.mark.parametrize(
+        ("source", "options", "code"),
+        [
+            ("missing", [], 3),
+            ("tiny", ["--only", "cod"], 2),
+            ("tiny", ["--fact", "no.such=1"], 2),
+            ("tiny", ["-f", "json=no/such/folder.json"], 2),
+        ],
+    )
+    def test_nothing_is_written_after_an_error(
+        self, folder: Path, run: Run, source: str, options: list[str], code: int
+    ) -> None:
+        (folder / "old.sarif").write_text("old")
+        outputs = ["-f", "sarif=old.sarif", "-f", "sarif=new.sarif", "-f", "junit=new.xml"]
+        outcome = run("audit", source, *outputs, *options)
+        assert (outcome.code, outcome.out) == (code, "")
+        assert (folder / "old.sarif").read_text() == "old"
+        assert sorted(path.name for path in folder.iterdir()) == ["old.sarif", "tiny"]

@@ -58,7 +58,8 @@ def test_show_origin(folder: Path, monkeypatch: pytest.MonkeyPatch, run: Run) ->
     }
     file = str(folder / "steelyard.toml")
     assert where == {
-        "fail-on": file, "strict": "STEELYARD_STRICT", "format": file, "digest": "default",
+        "fail-on": file, "strict": "STEELYARD_STRICT", "format": file, "only": "default",
+        "digest": "default",
         "scan-values": "default", "offline": "default", "allow-empty": "default",
         "packs": "default", "cache-dir": file, "market": "default", "role": "default",
         "facts": file, "ignore": file, "lineage": "default", "registries": "default",

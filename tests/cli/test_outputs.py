@@ -36,6 +36,8 @@ from tests.reports.samples import sample
         (["json", "text"], ["a"], [("json", "a"), ("text", "-")]),
         (["json", "text"], ["-", "b"], [("json", "-"), ("text", "b")]),
         (["text=-"], ["r.json"], [("text", "-"), ("json", "r.json")]),
+        ([], ["r.sarif", "r.XML"], [("sarif", "r.sarif"), ("junit", "r.XML")]),
+        (["github", "sarif=s"], [], [("github", "-"), ("sarif", "s")]),
         ([], ["r.json", "r.md", "r.TXT", "r.markdown"],
          [("json", "r.json"), ("markdown", "r.md"), ("text", "r.TXT"), ("markdown", "r.markdown")]),
         (["markdown=a=b.md"], [], [("markdown", "a=b.md")]),

@@ -29,6 +29,7 @@ LAYERS: list[tuple[str, str, Any, str, Any, Any]] = [
     ("fail_on", '"warning"', "warning", "note", "note", "never"),
     ("strict", "true", True, "false", False, True),
     ("format", '["json"]', ["json"], "markdown,json=r.json", ["markdown", "json=r.json"], ["text"]),
+    ("only", '["code"]', ["code"], "card,law", ["card", "law"], ["license"]),
     ("digest", "false", False, "true", True, False),
     ("scan_values", "true", True, "0", False, True),
     ("offline", "true", True, "no", False, True),

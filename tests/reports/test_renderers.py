@@ -70,7 +70,7 @@ def test_the_schema_that_ships_is_the_one_that_the_models_make() -> None:
 
 def test_json_has_the_shape_that_others_rely_on() -> None:
     report = json.loads(json_report.render(sample()))
-    assert report["schema_version"] == "1.1"
+    assert report["schema_version"] == "1.2"
     assert report["as_of"] == "2026-11-23"
     assert report["tool"]["packs"][0]["id"] == "sample"
     facts = {fact["name"]: fact for fact in report["facts"]}

@@ -16,12 +16,23 @@ from steelyard.cli.rules import split
 
 if TYPE_CHECKING:
     # Imported when the command runs: `audit --help` need not wait for them.
+    from steelyard.analyzers.topics import Scope
     from steelyard.auditing import Options
     from steelyard.cli.interview import Interview
     from steelyard.cli.settings import Settings
     from steelyard.reports.report import Report
     from steelyard.rules import Pack
     from steelyard.rules.ignores import Ignore
+
+
+def complete_topics(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001  as click calls it
+    """Complete the last of the topics that are named."""
+    from steelyard.analyzers.topics import TOPICS
+
+    before, comma, last = incomplete.rpartition(",")
+    named = before.split(",")
+    fits = [name for name in TOPICS if name.startswith(last) and name not in named]
+    return [f"{before}{comma}{name}" for name in fits]
 
 
 @click.command(name="audit")
@@ -32,7 +43,8 @@ if TYPE_CHECKING:
     "formats",
     multiple=True,
     metavar="NAME[=FILE]",
-    help="text, json or markdown; repeat for several. A file may follow: json=r.json.",
+    help="text, json, markdown, sarif, junit or github; repeat for several. A file may follow: "
+    "json=r.json.",
 )
 @click.option(
     "-o",
@@ -43,11 +55,25 @@ if TYPE_CHECKING:
     help="Write to a file; pairs with --format in order, else its suffix decides.",
 )
 @click.option(
+    "--sarif-include-suppressed",
+    "suppressed",
+    is_flag=True,
+    help="Write ignored findings into SARIF too, as suppressed results.",
+)
+@click.option(
     "--fail-on",
     type=click.Choice(["error", "warning", "note", "never"]),
     help="Least severity that makes the exit code 1.  [default: error]",
 )
 @click.option("--strict", is_flag=True, default=None, help="Let what is undetermined fail too.")
+@click.option(
+    "--only",
+    "topics",
+    multiple=True,
+    metavar="TOPIC[,TOPIC]",
+    shell_complete=complete_topics,
+    help="Ask about these topics alone: code, integrity, card, license, ...  [default: all]",
+)
 @click.option(
     "--fact",
     "stated",
@@ -159,7 +185,7 @@ def command(ctx: click.Context, /, source: str, **given: Any) -> None:
         report = audit(source, as_of=as_of, options=options)
     if interview is not None:
         notices += _kept(interview, source)
-    write(report, to)
+    write(report, to, options=_of_formats(settings, suppressed=given["suppressed"]))
     if not given["quiet"]:
         for notice in notices:
             click.echo(f"note: {printable(notice)}", err=True)
@@ -178,6 +204,7 @@ def _settings(source: str, given: Mapping[str, Any]) -> tuple[Settings, list[str
         "fail_on": given["fail_on"],
         "strict": given["strict"],
         "format": list(given["formats"]),
+        "only": split(given["topics"]),
         "digest": given["digest"],
         "scan_values": given["scan_values"],
         "offline": given["offline"],
@@ -199,6 +226,17 @@ def _settings(source: str, given: Mapping[str, Any]) -> tuple[Settings, list[str
     if examined and Path.cwd().is_relative_to(examined) and (examined / FILE).is_file():
         notices.append(f"{FILE} in {examined} is the model's: only the facts in it count")
     return settings, notices
+
+
+def _of_formats(settings: Settings, *, suppressed: bool) -> dict[str, dict[str, Any]]:
+    """Tell each format what it needs to know beyond the report."""
+    from steelyard.rules import Severity
+
+    fail_on = None if settings.fail_on == "never" else Severity(settings.fail_on)
+    return {
+        "sarif": {"suppressed": suppressed},
+        "junit": {"fail_on": fail_on, "strict": settings.strict},
+    }
 
 
 def _kept(interview: Interview, source: str) -> Iterable[str]:
@@ -223,6 +261,7 @@ def _options(
     stack: ExitStack,
     interview: Interview | None,
 ) -> Options:
+    from steelyard.analyzers.topics import scope_of
     from steelyard.auditing import Options
     from steelyard.cli.context import network
     from steelyard.cli.facts_given import facts_given
@@ -230,22 +269,32 @@ def _options(
     from steelyard.cli.progress import TerminalProgress
     from steelyard.cli.registries import open_registries
     from steelyard.cli.settings import check_ignores
+    from steelyard.errors import ConfigError
 
     ignores = [*_ignores(settings), *_parsed(given["ignored"])]
     check_ignores(ignores, today=today)
+    scope = scope_of(settings.only)
+    lineage = scope.does("lineage", settings.lineage)
+    if given["base"] and not lineage:
+        raise ConfigError(
+            "--base asks where the weights come from, and that was left out",
+            fix="add lineage to --only, or leave out --no-lineage",
+        )
     progress = stack.enter_context(TerminalProgress(quiet=given["quiet"]))
     cache = None
-    if settings.cache_dir and settings.digest and not given["no_cache"]:
+    digest = scope.does("digest", settings.digest)
+    if settings.cache_dir and digest and not given["no_cache"]:
         from steelyard.checkpoints.digest_cache import DigestCache
 
         cache = DigestCache(Path(settings.cache_dir) / "digests.sqlite")
     return Options(
+        only=scope.only,
         digest=settings.digest,
         allow_empty=settings.allow_empty,
         tensors=given["tensors"],
         scan_values=settings.scan_values,
         lineage=settings.lineage,
-        registries=open_registries(settings.registries, stack) if settings.lineage else (),
+        registries=open_registries(settings.registries, stack) if lineage else (),
         base=given["base"],
         lineage_budget=_budget(settings.lineage_budget),
         facts=facts_given(settings, given["stated"]),
@@ -253,7 +302,7 @@ def _options(
         ignores=[] if given["no_ignores"] else ignores,
         markets=read_markets(settings.market),
         roles=read_roles(settings.role),
-        packs=_packs(settings.packs),
+        packs=_packs(settings.packs, scope),
         network=network(offline=settings.offline),
         cache=cache,
         progress=progress,
@@ -278,11 +327,12 @@ def _budget(text: str) -> int | None:
         raise ConfigError(f"lineage-budget: {error.message}") from error
 
 
-def _packs(paths: Iterable[str]) -> list[Pack] | None:
+def _packs(paths: Iterable[str], scope: Scope) -> list[Pack] | None:
+    from steelyard.auditing import shipped_packs
     from steelyard.rules import load_packs
 
     own = [Path(path) for path in paths]
-    return [*load_packs(), *load_packs(own)] if own else None
+    return [*shipped_packs(scope), *load_packs(own)] if own else None
 
 
 def _ignores(settings: Settings) -> Iterable[Ignore]:

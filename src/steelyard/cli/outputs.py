@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Final, cast
+from types import MappingProxyType
+from typing import Any, Final, cast
 
 import click
 
@@ -22,11 +23,22 @@ FORMATS: Final = {
     "text": "steelyard.reports.terminal",
     "json": "steelyard.reports.json",
     "markdown": "steelyard.reports.markdown",
+    "sarif": "steelyard.reports.sarif",
+    "junit": "steelyard.reports.junit",
+    "github": "steelyard.reports.github",
 }
 """Each format's module, which has a `render`."""
 
-BY_SUFFIX: Final = {".json": "json", ".md": "markdown", ".markdown": "markdown", ".txt": "text"}
+BY_SUFFIX: Final = {
+    ".json": "json",
+    ".md": "markdown",
+    ".markdown": "markdown",
+    ".txt": "text",
+    ".sarif": "sarif",
+    ".xml": "junit",
+}
 STDOUT: Final = "-"
+_NONE: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +98,24 @@ def targets(
     return tuple(found)
 
 
-def write(said: object, to: Sequence[Target], known: Mapping[str, str] = FORMATS) -> None:
+def write(
+    said: object,
+    to: Sequence[Target],
+    known: Mapping[str, str] = FORMATS,
+    options: Mapping[str, Mapping[str, Any]] = _NONE,
+) -> None:
     """Render what is said for each target, then write: every file whole, or none at all.
+
+    Args:
+        said: What to render.
+        to: What to write.
+        known: The formats there are, each with the module that renders it.
+        options: By format, what its `render` is told besides.
 
     Raises:
         ConfigError: If something cannot be written.
     """
-    texts = [_render(said, t, known) for t in to]
+    texts = [_render(said, t, known, options.get(t.format, {})) for t in to]
     staged: list[tuple[Path, Path]] = []
     try:
         for target, text in zip(to, texts, strict=True):
@@ -123,16 +146,18 @@ def _print(text: bytes) -> None:
         raise
 
 
-def _render(said: object, target: Target, known: Mapping[str, str]) -> bytes:
+def _render(
+    said: object, target: Target, known: Mapping[str, str], options: Mapping[str, Any]
+) -> bytes:
     render = cast("Callable[..., str | bytes]", import_module(known[target.format]).render)
     if target.format != "text" or target.path != STDOUT:
-        text = render(said)
+        text = render(said, **options)
         return text.encode() if isinstance(text, str) else text
     stream = sys.stdout
     tty = stream is not None and stream.isatty()  # None where the shell has closed it
     # A pipe gets 80 columns, whatever the terminal behind it: the same bytes everywhere.
     width = min(os.get_terminal_size(stream.fileno()).columns, 120) if tty else 80
-    text = render(said, width=width, color=_color(tty))
+    text = render(said, width=width, color=_color(tty), **options)
     return text.encode() if isinstance(text, str) else text
 
 

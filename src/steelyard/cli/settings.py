@@ -67,6 +67,9 @@ class Settings:
     format: list[str] = field(
         default_factory=list, metadata=_means("Formats to write, each NAME or NAME=FILE.")
     )
+    only: list[str] = field(
+        default_factory=list, metadata=_means("Topics to ask about alone: code, card, license.")
+    )
     digest: bool = field(default=True, metadata=_means("Compute identity and file digests."))
     scan_values: bool = field(default=False, metadata=_means("Look for NaN and infinity."))
     offline: bool = field(default=False, metadata=_means("Never use the network."))

@@ -22,9 +22,14 @@ class Resource:
     path: Traversable
 
 
-def shipped() -> list[Resource]:
-    """Return the packs that come with Steelyard, by name (`practice/integrity.yaml`)."""
-    found = _below(resources.files(__package__), "", _DEEPEST)
+def shipped(under: str = "") -> list[Resource]:
+    """Return the packs that come with Steelyard, by name (`practice/integrity.yaml`).
+
+    Args:
+        under: The folder to look in (`practice`); empty for all.
+    """
+    folder = resources.files(__package__)
+    found = _below(folder / under, f"{under}/", _DEEPEST) if under else _below(folder, "", _DEEPEST)
     return sorted(found, key=lambda item: item.name)
 
 

@@ -27,7 +27,7 @@ from steelyard.reports.strict import Document
 from steelyard.rules import Finding, Severity, Verdict
 from steelyard.rules.ignores import IgnoredFinding
 
-SCHEMA_VERSION = "1.1"
+SCHEMA_VERSION = "1.2"
 
 
 class ContradictionDocument(Document):
@@ -115,6 +115,7 @@ class ReportDocument(Document):
     tool: ToolDocument
     as_of: date
     source: SourceDocument
+    only: Annotated[list[str] | None, Field(description="Topics, where not all were asked.")] = None
     facts: list[FactDocument]
     contradictions: list[ContradictionDocument]
     findings: list[FindingDocument]
@@ -147,6 +148,7 @@ def document(report: Report) -> ReportDocument:
             revision=report.source.revision,
             bytes_read=report.source.bytes_read,
         ),
+        only=list(report.only) or None,
         facts=[fact_document(fact, report.book.claims(fact.name)) for fact in report.book],
         contradictions=[_contradiction(c) for c in report.contradictions],
         findings=[finding_document(f) for f in _reported(report)],

@@ -123,18 +123,12 @@ def _headline(report: Report) -> Iterable[str]:
         yield f"{' '.join(str(part) for part in container if part)}, {size(weights)}"
 
 
-_ONE_MATTER = frozenset({"license.declared", "license.effective"})
-"""Facts that are torn together; what is wrong with them is told once."""
-
-
 def _issues(report: Report) -> list[Issue]:
     """Return what is wrong, the gravest first; a contradiction that no rule tells is a warning."""
     torn = {found.name: found for found in report.contradictions}
-    told: set[str] = {name for item in report.ignored for name in deciding(item.finding)}
     issues = []
     for finding in report.failing:
         names = sorted(deciding(finding) & torn.keys())
-        told.update(names)
         torn_claims = [claim for name in names for claim in _claims(torn[name])]
         told_already = all(claim.text in finding.message for claim in torn_claims)
         issues.append(
@@ -147,17 +141,17 @@ def _issues(report: Report) -> list[Issue]:
                 claims=() if told_already else tuple(torn_claims),
             )
         )
-    if told & _ONE_MATTER:
-        told |= _ONE_MATTER
-    for name in sorted(torn.keys() - told):
-        message = f"The files contradict each other about {_words(name)}."
-        claims = tuple(_claims(torn[name]))
+    for found in report.untold:
+        message = contradiction_words(found)
+        claims = tuple(_claims(found))
         issues.append(Issue("warning", "", message, "", contradiction=True, claims=claims))
     return sorted(issues, key=lambda issue: Severity(issue.severity).rank)
 
 
-def _words(name: str) -> str:
-    return name.removeprefix("model.").replace("_", " ").replace(".", " ")
+def contradiction_words(found: Contradiction) -> str:
+    """Say that claims about a fact cannot all be true."""
+    name = found.name.removeprefix("model.").replace("_", " ").replace(".", " ")
+    return f"The files contradict each other about {name}."
 
 
 def _claims(found: Contradiction) -> list[Statement]:

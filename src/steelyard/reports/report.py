@@ -12,6 +12,9 @@ from steelyard.obligations.questions import Question, open_questions
 from steelyard.rules import Finding, Severity, State
 from steelyard.rules.ignores import IgnoredFinding
 
+_ONE_MATTER = frozenset({"license.declared", "license.effective"})
+"""Facts that are torn together; what is wrong with them is told once."""
+
 
 @dataclass(frozen=True, slots=True)
 class SourceInfo:
@@ -90,6 +93,8 @@ class Report:
     """The tensors of the main weights set, where they were asked for."""
     thresholds: tuple[Threshold, ...] = ()
     """What laws of the day set for training compute, the lowest first."""
+    only: tuple[str, ...] = ()
+    """The topics that were asked about, where not all were: silence on others means nothing."""
 
     @property
     def failing(self) -> tuple[Finding, ...]:
@@ -106,6 +111,16 @@ class Report:
     def contradictions(self) -> tuple[Contradiction, ...]:
         """Return the claims that cannot all be true."""
         return self.book.contradictions()
+
+    @property
+    def untold(self) -> tuple[Contradiction, ...]:
+        """Return the contradictions that no rule tells, failing or ignored."""
+        torn = {found.name for found in self.contradictions}
+        told = {name for item in self.ignored for name in deciding(item.finding)}
+        told |= {name for finding in self.failing for name in deciding(finding) & torn}
+        if told & _ONE_MATTER:
+            told |= _ONE_MATTER
+        return tuple(found for found in self.contradictions if found.name not in told)
 
     @property
     def undetermined(self) -> tuple[Finding, ...]:

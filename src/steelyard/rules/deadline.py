@@ -78,7 +78,7 @@ PeriodText = Annotated[Period, PlainValidator(_read_period), text_schema(pattern
 class Deadline(BaseModel):
     """By when a duty is to be fulfilled."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     text: Words
     """For a person: `14 days after the threshold is met`."""

@@ -137,16 +137,17 @@ def _assumed(item: Assumption, number: int) -> Fact:
     return Fact(item.fact, value, Basis.ASSUMED, note=item.reason)
 
 
-def load_packs(paths: Iterable[FilePath] | None = None) -> tuple[Pack, ...]:
+def load_packs(paths: Iterable[FilePath] | None = None, *, under: str = "") -> tuple[Pack, ...]:
     """Read packs from files and folders, by default all that come with Steelyard.
 
     Args:
         paths: Files, and folders in which every `*.yaml` is a pack.
+        under: Of those that come with Steelyard, only the ones in this folder (`practice`).
 
     Raises:
         PackError: If a file cannot be read or is not a pack, or an id is used twice.
     """
-    found = shipped() if paths is None else [item for path in paths for item in _files(path)]
+    found = shipped(under) if paths is None else [item for path in paths for item in _files(path)]
     packs = tuple(load_pack(_text(item), item.name) for item in found)
     _distinct(packs)
     return packs

@@ -56,7 +56,10 @@ _MEASURE: Final = "measures."
 class Part(BaseModel):
     """A part of a pack: never changed, and no key of it is unknown."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    # Built when a pack is read: as a part of the pack, once, and not for each class at import.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", arbitrary_types_allowed=True, defer_build=True
+    )
 
 
 class Citation(Part):
