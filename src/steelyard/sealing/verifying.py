@@ -1,0 +1,149 @@
+"""Verify a model: does the signature hold, and is every file what was signed.
+
+The signature is asked first, which takes no time; a model whose signature does not hold need not
+be read. Then every byte is hashed anew, unless the caller trusts a cache: what a signature
+protects against may have happened to the disk itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from steelyard.checkpoints.digest_cache import DigestCache
+from steelyard.checkpoints.signatures import (
+    FileChange,
+    Happened,
+    SignedManifest,
+    covers,
+    file_changes,
+    parse_signature,
+)
+from steelyard.checkpoints.tensors import ProblemKind
+from steelyard.errors import SourceNotFound
+from steelyard.progress import Progress
+from steelyard.sealing.digesting import SINGLE, Subject, digest_files
+from steelyard.sealing.openssf import Trust, digest_like, refusal, require
+from steelyard.sealing.signing import signature_path
+from steelyard.sources.paths import printable
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """Whether a model is what somebody signed."""
+
+    source: str
+    signature: Path
+    signed: SignedManifest
+    refused: str | None
+    """Why the signature does not hold; None when it does."""
+    changes: tuple[FileChange, ...] = ()
+    """Files that are not as they were signed; empty, too, where the signature does not hold."""
+    why: Mapping[str, str] | None = None
+    """What else is known of changed files, by path."""
+    ignored: tuple[str, ...] = ()
+    """What is there and was not looked at."""
+    files: int = 0
+    """How many files were compared."""
+
+    @property
+    def verified(self) -> bool:
+        """Tell whether the signature holds and every file is as it was signed."""
+        return self.refused is None and not self.changes
+
+
+def verify(
+    spec: str | Path,
+    trust: Trust,
+    *,
+    signature: Path | None = None,
+    ignore: Iterable[str] = (),
+    ignore_unsigned: bool = False,
+    allow_symlinks: bool = False,
+    cache: DigestCache | None = None,
+    progress: Progress | None = None,
+) -> Verification:
+    """Verify the signature of a model, and every file that it covers.
+
+    Args:
+        spec: A folder or file on this machine.
+        trust: Whose signature is believed.
+        signature: The signature; see `signing.signature_path` if not given.
+        ignore: Paths within the folder that may differ, beside those that the signer left out.
+        ignore_unsigned: Accept files that were added since.
+        allow_symlinks: Follow links that stay within the folder; the signer's word counts, too.
+        cache: Where digests of unchanged files are kept; None to read every byte.
+        progress: Told of the bytes done.
+
+    Raises:
+        SourceError: If the model or the signature cannot be read.
+        CheckpointError: If the signature is damaged.
+        ConfigError: If keys cannot be read, or the libraries are missing.
+    """
+    require()
+    path = signature or signature_path(spec)
+    data = _read(path)
+    said = parse_signature(data, printable(str(path)))
+    refused = refusal(data, said, trust)
+    if refused is not None:
+        return Verification(str(spec), path, said, refused)
+    with Subject.open(spec) as subject:
+        own = subject.within(path)
+        extra = tuple(each.strip("/") for each in ignore)
+        left_out = (*said.ignored, *((own,) if own else ()), *extra)
+        links = allow_symlinks or said.serialization.get("allow_symlinks") is True
+        expected = {name: value for name, value in said.digests.items() if covers(extra, name)}
+        if said.by_file:
+            files = subject.files(left_out, allow_symlinks=links)
+            found: Mapping[str, str] = digest_files(
+                subject, files, cache=cache, progress=progress
+            ).files
+        else:
+            found = digest_like(said, subject.path)
+            found = {name: value for name, value in found.items() if covers(left_out, name)}
+        changes = file_changes(expected, found)
+        if ignore_unsigned:
+            changes = tuple(each for each in changes if each.happened is not Happened.ADDED)
+        there = (each for each in left_out if each != own and (subject.path / each).exists())
+        return Verification(
+            source=str(spec),
+            signature=path,
+            signed=said,
+            refused=None,
+            changes=changes,
+            why=_reasons(subject, changes),
+            ignored=() if subject.single else tuple(sorted(set(there))),
+            files=len(found),
+        )
+
+
+def _reasons(subject: Subject, changes: Iterable[FileChange]) -> Mapping[str, str]:
+    """Say of changed files what their readers say: that one ends early, for example."""
+    changed = {each.path for each in changes if each.happened is Happened.CHANGED}
+    if not changed:
+        return {}
+    found = {
+        file.path if not subject.single else SINGLE: "it is empty"
+        for file in subject.source.files
+        if file.size == 0
+    }
+    model, note = subject.read()
+    if model is None:
+        return {**dict.fromkeys(changed, note.removeprefix("identity unknown: ")), **found}
+    problems = (*model.problems, *(p for weights in model.weights for p in weights.problems))
+    kinds = (ProblemKind.UNREADABLE, ProblemKind.BAD_DOCUMENT)
+    told = {problem.file: problem.what for problem in problems if problem.kind in kinds}
+    return {path: why for path, why in {**told, **found}.items() if path in changed}
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise SourceNotFound(
+            "there is no signature",
+            why=error.strerror or str(error),
+            fix="name it: --signature FILE; steelyard sign makes one",
+            file=printable(str(path)),
+        ) from error
