@@ -31,6 +31,8 @@ COMMANDS: Final = {
     "audit": ("steelyard.cli.audit", "Weigh a model: what it is, and where its files disagree."),
     "compare": ("steelyard.cli.compare", "Compare two models: whose weights, changed how."),
     "lineage": ("steelyard.cli.lineage", "Keep a registry of known bases; search it."),
+    "sign": ("steelyard.cli.sign", "Sign a model: a signature over every file."),
+    "verify": ("steelyard.cli.verify", "Verify a model: is every file what somebody signed."),
     "plan": ("steelyard.cli.plan", "Merge the duties of all markets into one ordered plan."),
     "assess": ("steelyard.cli.assess", "Apply law to facts alone: a planned model, or a table."),
     "rules": ("steelyard.cli.rules", "List, show, compare, check and test rules."),

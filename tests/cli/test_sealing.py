@@ -1,0 +1,132 @@
+"""`sign` and `verify` on the command line: exit codes, words, and where passwords come from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.running import Run
+from tests.models import folder as model_folder
+from tests.sealing.authority import Authority, write_key
+
+
+@pytest.fixture
+def model(folder: Path) -> Path:
+    return model_folder(folder / "model", files={"sub/a.bin": b"aaaa", ".gitattributes": b"x"})
+
+
+def test_sign_then_verify(model: Path, run: Run) -> None:
+    write_key(Path("keys"))
+    signed = run("sign", "model", "--key", "keys/key.pem")
+    assert (signed.code, signed.err) == (0, "")
+    lines = signed.out.splitlines()
+    assert lines[0].startswith("signed 4 files, ")
+    assert lines[0].endswith(": model/model.sig")
+    assert lines[1].startswith("  identity   b3:")
+    assert lines[2] == "  left out   .gitattributes"
+    found = run("verify", "model", "--key", "keys/key.pub")
+    assert found.code == 0
+    assert found.out.startswith("verified: 4 files as they were signed\n")
+    assert "not looked at  .gitattributes" in found.out
+
+
+def test_what_happened_is_told(model: Path, run: Run) -> None:
+    write_key(Path("keys"))
+    run("sign", "model", "--key", "keys/key.pem")
+    (model / "sub/a.bin").rename(model / "b.bin")
+    weights = model / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    (model / "config.json").unlink()
+    (model / ".cache/huggingface").mkdir(parents=True)
+    (model / ".cache/huggingface/x.lock").write_bytes(b"")
+    found = run("verify", "model", "--key", "keys/key.pub")
+    assert found.code == 1
+    lines = found.out.splitlines()
+    assert lines[0] == "does not verify: 4 files not as they were signed"
+    assert lines[1] == "  added      .cache/huggingface/x.lock"
+    assert lines[2] == "  renamed    b.bin (was sub/a.bin)"
+    assert lines[3] == "  missing    config.json"
+    assert lines[4].startswith("  changed    model.safetensors (")
+    assert "--ignore .cache" in found.out
+    report = json.loads(run("verify", "model", "--key", "keys/key.pub", "--format", "json").out)
+    assert report["verified"] is False
+    assert report["refused"] is None
+    assert [(c["path"], c["happened"], c["other"]) for c in report["changes"]] == [
+        (".cache/huggingface/x.lock", "added", None),
+        ("b.bin", "renamed", "sub/a.bin"),
+        ("config.json", "missing", None),
+        ("model.safetensors", "changed", None),
+    ]
+    assert report["signed"]["files"] == 4
+
+
+def test_another_key(model: Path, run: Run) -> None:
+    write_key(Path("keys"))
+    write_key(Path("other"))
+    run("sign", "model", "--key", "keys/key.pem")
+    found = run("verify", "model", "--key", "other/key.pub")
+    assert found.code == 1
+    assert found.out.startswith("does not verify: the signature does not hold: Key mismatch")
+
+
+def test_certificates(model: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Authority(Path("ca"), password="pw")  # noqa: S106  of a key made here
+    arguments = ["--key", str(made.key), "--certificate", str(made.certificate)]
+    arguments += ["--certificate-chain", str(made.chain)]
+    refused = run("sign", "model", *arguments)
+    assert refused.code == 2
+    assert "STEELYARD_KEY_PASSWORD" in refused.err
+    monkeypatch.setenv("STEELYARD_KEY_PASSWORD", "pw")
+    assert run("sign", "model", *arguments).code == 0
+    assert run("verify", "model", "--certificate-chain", str(made.root)).code == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["sign", "model"],
+        ["sign", "model", "--key", "k", "--sigstore"],
+        ["sign", "model", "--key", "k", "--staging"],
+        ["sign", "model", "--key", "k", "--certificate-chain", "c"],
+        ["sign", "model", "--key", "nowhere.pem"],
+        ["sign", "model", "--key", "keys/key.pem", "--ignore", "../x"],
+        ["verify", "model"],
+        ["verify", "model", "--key", "k", "--certificate-chain", "c"],
+        ["verify", "model", "--identity", "me"],
+        ["verify", "model", "--key", "k", "--staging"],
+    ],
+)
+def test_wrong_usage(model: Path, run: Run, arguments: list[str]) -> None:
+    write_key(Path("keys"))
+    found = run(*arguments)
+    assert (found.code, found.out) == (2, "")
+    assert found.err.startswith("error: ")
+
+
+def test_sigstore_respects_offline_mode(
+    model: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STEELYARD_OFFLINE", "1")
+    assert "offline mode is on" in run("sign", "model", "--sigstore").err
+    found = run("verify", "model", "--identity", "a", "--identity-provider", "b")
+    assert (found.code, "offline mode is on" in found.err) == (2, True)
+
+
+def test_unreadable(model: Path, run: Run) -> None:
+    write_key(Path("keys"))
+    missing = run("verify", "model", "--key", "keys/key.pub")
+    assert (missing.code, missing.err.splitlines()[0]) == (
+        3,
+        "error: model/model.sig: there is no signature",
+    )
+    assert run("sign", "nowhere", "--key", "keys/key.pem").code == 3
+    (model / "model.sig").write_bytes(b"{}")
+    assert run("verify", "model", "--key", "keys/key.pub").code == 3
+
+
+def test_verify_reads_again_unless_told(model: Path, run: Run) -> None:
+    write_key(Path("keys"))
+    run("sign", "model", "--key", "keys/key.pem")
+    assert run("verify", "model", "--key", "keys/key.pub", "--cached").code == 0
