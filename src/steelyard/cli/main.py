@@ -33,6 +33,8 @@ COMMANDS: Final = {
     "lineage": ("steelyard.cli.lineage", "Keep a registry of known bases; search it."),
     "sign": ("steelyard.cli.sign", "Sign a model: a signature over every file."),
     "verify": ("steelyard.cli.verify", "Verify a model: is every file what somebody signed."),
+    "lock": ("steelyard.cli.lock", "Pin a model: everything that tells it from another."),
+    "diff": ("steelyard.cli.diff", "Diff two models: what changed, in words."),
     "plan": ("steelyard.cli.plan", "Merge the duties of all markets into one ordered plan."),
     "assess": ("steelyard.cli.assess", "Apply law to facts alone: a planned model, or a table."),
     "rules": ("steelyard.cli.rules", "List, show, compare, check and test rules."),
