@@ -27,6 +27,7 @@ from steelyard.analyzers import (
 from steelyard.analyzers.base import Analyzer
 from steelyard.analyzers.derived import derive
 from steelyard.analyzers.identity import identity_facts, measure
+from steelyard.analyzers.signature import signature_facts
 from steelyard.checkpoints.digest_cache import DigestCache
 from steelyard.checkpoints.digests import Digests
 from steelyard.checkpoints.model import Model
@@ -163,6 +164,7 @@ def _audit(source: Source, as_of: date, options: Options) -> Report:
         measure(model, cache=options.cache, progress=options.progress) if options.digest else None
     )
     book.extend(identity_facts(model, digests))
+    book.extend(signature_facts(model, digests))
     read = source.bytes_read
     origin = _lineage(model, book, options) if options.lineage else None
     if origin is not None:

@@ -81,12 +81,12 @@ class Subject(AbstractContextManager["Subject"]):
             )
         return {SINGLE: self.path.resolve()}
 
-    def read(self) -> tuple[Model | None, str]:
-        """Read headers and documents; where the weights cannot be read, say why instead."""
+    def read(self) -> tuple[Model | None, CheckpointError | None]:
+        """Read headers and documents; where the weights cannot be read, return why instead."""
         try:
-            return read_model(self.source), ""
+            return read_model(self.source), None
         except CheckpointError as error:
-            return None, f"identity unknown: {error}"
+            return None, error
 
 
 @dataclass(frozen=True, slots=True)

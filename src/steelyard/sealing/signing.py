@@ -79,7 +79,7 @@ def sign(
             )
         own = subject.within(target)
         left_out = _left_out(subject, own, ignore)
-        model, note = subject.read()
+        model, trouble = subject.read()
         files = subject.files(left_out, allow_symlinks=allow_symlinks)
         if not files:
             raise ConfigError("there is nothing to sign", why="no file is left", file=str(spec))
@@ -99,7 +99,10 @@ def sign(
             size=sum(place.stat().st_size for place in files.values()),
             ignored=there,
             identity=digested.weights.root,
-            notes=(*((note,) if note else ()), *digested.notes),
+            notes=(
+                *((f"identity unknown: {trouble}",) if trouble is not None else ()),
+                *digested.notes,
+            ),
         )
 
 

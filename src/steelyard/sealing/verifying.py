@@ -123,18 +123,18 @@ def _reasons(subject: Subject, changes: Iterable[FileChange]) -> Mapping[str, st
     changed = {each.path for each in changes if each.happened is Happened.CHANGED}
     if not changed:
         return {}
-    found = {
-        file.path if not subject.single else SINGLE: "it is empty"
-        for file in subject.source.files
-        if file.size == 0
-    }
-    model, note = subject.read()
-    if model is None:
-        return {**dict.fromkeys(changed, note.removeprefix("identity unknown: ")), **found}
-    problems = (*model.problems, *(p for weights in model.weights for p in weights.problems))
-    kinds = (ProblemKind.UNREADABLE, ProblemKind.BAD_DOCUMENT)
-    told = {problem.file: problem.what for problem in problems if problem.kind in kinds}
-    return {path: why for path, why in {**told, **found}.items() if path in changed}
+    told: dict[str | None, str] = {}
+    model, trouble = subject.read()
+    if trouble is not None:
+        told[trouble.file] = trouble.what
+    if model is not None:
+        problems = (*model.problems, *(p for weights in model.weights for p in weights.problems))
+        kinds = (ProblemKind.UNREADABLE, ProblemKind.BAD_DOCUMENT)
+        told |= {problem.file: problem.what for problem in problems if problem.kind in kinds}
+    told |= {file.path: "it is empty" for file in subject.source.files if file.size == 0}
+    if subject.single:
+        told[SINGLE] = next(iter(told.values()), "")
+    return {path: told[path] for path in changed if told.get(path)}
 
 
 def _read(path: Path) -> bytes:
