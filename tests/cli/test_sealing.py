@@ -130,3 +130,46 @@ def test_verify_reads_again_unless_told(model: Path, run: Run) -> None:
     write_key(Path("keys"))
     run("sign", "model", "--key", "keys/key.pem")
     assert run("verify", "model", "--key", "keys/key.pub", "--cached").code == 0
+
+
+def test_lock_and_check(model: Path, run: Run) -> None:
+    made = run("lock", "model")
+    assert (made.code, made.err) == (0, "")
+    assert made.out.splitlines()[0] == "locked 4 files: steelyard.lock"
+    same = run("lock", "model", "--check")
+    assert (same.code, same.out) == (0, "steelyard.lock and model are the same\n")
+    (model / "sub/a.bin").write_bytes(b"b")
+    found = run("lock", "model", "--check")
+    assert found.code == 1
+    assert "  changed    sub/a.bin: 4 bytes → 1 bytes\n" in found.out
+    before = Path("steelyard.lock").read_bytes()
+    assert run("lock", "model").code == 0
+    assert Path("steelyard.lock").read_bytes() != before
+
+
+def test_a_lock_within_the_model_does_not_lock_itself(model: Path, run: Run) -> None:
+    assert run("lock", "model", "--output", "model/own.lock", "--no-lineage").code == 0
+    assert run("lock", "model", "--output", "model/own.lock", "--check").code == 0
+
+
+def test_no_lock_to_check(model: Path, run: Run) -> None:
+    found = run("lock", "model", "--check")
+    assert (found.code, found.err.splitlines()[0]) == (3, "error: steelyard.lock: there is no lock")
+
+
+def test_diff(model: Path, run: Run) -> None:
+    run("lock", "model")
+    other = model_folder(Path("other"), files={"sub/a.bin": b"aaaa", "x.txt": b"x"})
+    assert run("diff", "model", "model").code == 0
+    found = run("diff", "steelyard.lock", str(other))
+    assert found.code == 1
+    assert found.out.startswith("steelyard.lock and other differ in files\n\nFiles\n")
+    report = json.loads(run("diff", "model", "other", "--format", "json", "--no-moved").out)
+    assert report["same"] is False
+    assert [(d["area"], d["kind"], d["subject"]) for d in report["differences"]] == [
+        ("files", "added", "x.txt")
+    ]
+    written = run("diff", "model", "other", "-o", "changes.md")
+    assert (written.code, written.out) == (1, "")
+    assert Path("changes.md").read_text().startswith("**model and other differ in files**\n")
+    assert run("diff", "model", "nowhere").code == 3

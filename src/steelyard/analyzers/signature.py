@@ -79,7 +79,9 @@ def signature_facts(model: Model, digests: Digests | None) -> Iterator[Fact]:
     known = {name: found[file.path] for name, file in there.items() if file.path in found}
     unseen = {name for name in expected if name not in there and _passed_over(model, folder, name)}
     unknown = {name for name in expected.keys() & there.keys() if name not in known} | unseen
-    changes = _changes(expected, {**dict.fromkeys(there, ""), **known}, unknown)
+    # A digest that is not known equals no other.
+    now = {name: known.get(name, f"unknown: {name}") for name in there}
+    changes = _changes(expected, now, unknown)
     for happened, fact in _FACTS.items():
         alike = [each for each in changes if each.happened is happened]
         yield Fact(fact, few(map(_said, alike)), Basis.MEASURED, (*here, *_places(alike, folder)))
@@ -127,13 +129,20 @@ def _digests(
     """Return the SHA-256 of each file that has one, or is small and at hand."""
     found: dict[str, str] = {}
     left = _TOGETHER
+    # Whoever wants no digests of the weights does not want them here.
+    weights = frozenset(path for part in model.weights for path in part.files)
+    unwanted = weights if digests is None else frozenset[str]()
     for file in files if read else ():
         known = digests.files.get(file.path) if digests is not None else None
         if known is not None:
             found[file.path] = known.sha256
         elif file.sha256 is not None:
             found[file.path] = file.sha256
-        elif model.source.local_path(file.path) is not None and file.size <= min(_SMALL, left):
+        elif (
+            file.path not in unwanted
+            and model.source.local_path(file.path) is not None
+            and file.size <= min(_SMALL, left)
+        ):
             left -= file.size
             with model.source.open(file.path) as reader:
                 found[file.path] = hashlib.sha256(reader.read(0, file.size)).hexdigest()

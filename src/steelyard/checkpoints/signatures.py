@@ -35,9 +35,9 @@ PREDICATE: Final = "https://model_signing/signature/v1.0"
 _PREDICATE_BEFORE: Final = "https://model_signing/Digests/v0.1"
 _STATEMENT: Final = "https://in-toto.io/Statement/v1"
 _PAYLOAD: Final = "application/vnd.in-toto+json"
-_LARGEST: Final = 64_000_000
-"""Bytes of the largest signature that is read: one of a hundred thousand files takes 25 MB."""
-_LIMITS: Final = replace(DEFAULT_LIMITS, document_bytes=_LARGEST, string_bytes=_LARGEST)
+LARGEST: Final = 64_000_000
+"""Bytes of the largest signature that is read; one of a hundred thousand files takes 25 MB."""
+_LIMITS: Final = replace(DEFAULT_LIMITS, document_bytes=LARGEST, string_bytes=LARGEST)
 _LENGTHS: Final = {"sha256": 64, "blake3": 64, "blake2b": 128}
 """Hex digits of the digest of each algorithm; of parts of files `-sharded-SIZE` follows."""
 _HEX: Final = re.compile(r"[0-9a-f]+")
@@ -153,8 +153,8 @@ def read_signature(reader: ByteReader) -> SignedManifest:
     Raises:
         CheckpointError: If it is no signature of a model, or contradicts itself.
     """
-    if reader.size > _LARGEST:
-        raise LimitExceeded(f"a signature of more than {_LARGEST} bytes", file=reader.name)
+    if reader.size > LARGEST:
+        raise LimitExceeded(f"a signature of more than {LARGEST} bytes", file=reader.name)
     return parse_signature(reader.read(0, reader.size), reader.name)
 
 

@@ -238,8 +238,19 @@ def _renumbered(token: str, old: str, new: str) -> Difference:
 def _facts(
     area: Area, old: Mapping[str, JsonValue] | None, new: Mapping[str, JsonValue] | None
 ) -> Iterator[Difference]:
-    if old is not None and new is not None:
-        yield from _named(area, old, new, _changed(area))
+    """Say which facts are different; of sets, which members came and went."""
+    if old is None or new is None:
+        return
+    for each in _named(area, old, new, _changed(area)):
+        before, after = old.get(each.subject, []), new.get(each.subject, [])
+        if isinstance(before, list) and isinstance(after, list):
+            members = [{str(item) for item in held} for held in (before, after)]
+            for item in sorted(members[0] - members[1]):
+                yield Difference(area, Kind.REMOVED, each.subject, item)
+            for item in sorted(members[1] - members[0]):
+                yield Difference(area, Kind.ADDED, each.subject, None, item)
+        else:
+            yield each
 
 
 def _changed(area: Area) -> Callable[[str, object, object], Difference]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from steelyard.checkpoints.digest_cache import DigestCache
 from steelyard.checkpoints.signatures import (
+    LARGEST,
     FileChange,
     Happened,
     SignedManifest,
@@ -21,7 +22,7 @@ from steelyard.checkpoints.signatures import (
     parse_signature,
 )
 from steelyard.checkpoints.tensors import ProblemKind
-from steelyard.errors import SourceNotFound
+from steelyard.errors import SourceError, SourceNotFound
 from steelyard.progress import Progress
 from steelyard.sealing.digesting import SINGLE, Subject, digest_files
 from steelyard.sealing.openssf import Trust, digest_like, refusal, require
@@ -138,12 +139,16 @@ def _reasons(subject: Subject, changes: Iterable[FileChange]) -> Mapping[str, st
 
 
 def _read(path: Path) -> bytes:
+    """Read a signature file, which may be anything at all, within bounds."""
     try:
-        return path.read_bytes()
+        # A pipe would keep us waiting, so it is not opened.
+        size = path.stat().st_size if path.is_file() else None
+        if size is not None and size <= LARGEST:
+            with path.open("rb") as stream:
+                return stream.read(LARGEST)
+        why = "no file" if size is None else f"more than {LARGEST:,} bytes"
+        fix = "name it: --signature FILE; steelyard sign makes one"
+        raise SourceNotFound("there is no signature", why=why, fix=fix, file=printable(str(path)))
     except OSError as error:
-        raise SourceNotFound(
-            "there is no signature",
-            why=error.strerror or str(error),
-            fix="name it: --signature FILE; steelyard sign makes one",
-            file=printable(str(path)),
-        ) from error
+        why = error.strerror or str(error)
+        raise SourceError("cannot be read", why=why, file=printable(str(path))) from error
