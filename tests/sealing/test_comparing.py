@@ -21,8 +21,9 @@ from tests.lineage.derivations.numbers import finetune
 from tests.lineage.memory import random_arrays
 from tests.models import CARD, folder, weights
 
+BEGIN = "bos_token"
 WORDS = {f"t{n}": n for n in range(16)}
-CONFIG = {"bos_token": "<s>", "chat_template": "{% for m in messages %}\n{{ m }}\n{% endfor %}"}
+CONFIG = {BEGIN: "<s>", "chat_template": "{% for m in messages %}\n{{ m }}\n{% endfor %}"}
 
 
 def tokenizer(words: dict[str, int]) -> bytes:
@@ -117,7 +118,7 @@ def test_a_fence_cannot_be_closed_from_within(old: Path, tmp_path: Path) -> None
 def test_tokens(old: Path, tmp_path: Path) -> None:
     words = {**WORDS, "new": 16, "t3": 4, "t4": 3}
     del words["t7"]
-    changed = {**files(bos_token="<b>"), "tokenizer.json": tokenizer(words)}
+    changed = {**files(**{BEGIN: "<b>"}), "tokenizer.json": tokenizer(words)}
     said = compared(old, folder(tmp_path / "new", files=changed))
     assert told(said, Area.TOKENIZER) == [
         ("added", "new", None, "16"),
@@ -209,7 +210,7 @@ def test_the_json_is_what_its_schema_says(old: Path, tmp_path: Path) -> None:
 
 def test_names_cannot_draw_on_the_screen(old: Path, tmp_path: Path) -> None:
     words = {**WORDS, "\x1b[31m": 16, "\n": 17, "|a|": 18}
-    changed = {**files(bos_token="\x1b[2J"), "tokenizer.json": tokenizer(words)}
+    changed = {**files(**{BEGIN: "\x1b[2J"}), "tokenizer.json": tokenizer(words)}
     said = compared(old, folder(tmp_path / "new", files=changed))
     for render in (difference_text.render, difference_markdown.render):
         assert "\x1b" not in render(said)
