@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from steelyard.checkpoints.digest_cache import DigestCache
     from steelyard.cli.settings import Settings
 
+_TURN: Final = 0.0005
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 FILE: Final = click.Path(path_type=Path)
 """A path; whoever opens it says what is wrong with it."""
@@ -31,6 +33,15 @@ def path_options(command: _Command) -> _Command:
     ):  # fmt: skip
         command = option(command)
     return command
+
+
+def take_turns() -> None:
+    """Let threads take turns more often than every five milliseconds.
+
+    Libraries for signatures are imported while files are hashed; at the usual pace a thread that
+    hashes a block in less than one would wait five for its next.
+    """
+    sys.setswitchinterval(_TURN)
 
 
 def cache_of(settings: Settings) -> DigestCache | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from steelyard.cli.main import printable
-from steelyard.cli.sealing import FILE, cache_of, path_options
+from steelyard.cli.sealing import FILE, cache_of, path_options, take_turns
 
 if TYPE_CHECKING:
     # Imported when the command runs: `sign --help` need not wait for them.
@@ -61,6 +61,7 @@ def command(source: str, **given: Any) -> None:
     from steelyard.cli.progress import TerminalProgress
     from steelyard.sealing.signing import sign
 
+    take_turns()
     settings = resolve({}).settings
     signer = _signer(given, offline=settings.offline)
     with TerminalProgress(quiet=given["quiet"]) as progress:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from steelyard.cli.main import EXIT_FINDINGS
-from steelyard.cli.sealing import FILE, cache_of, path_options
+from steelyard.cli.sealing import FILE, cache_of, path_options, take_turns
 
 if TYPE_CHECKING:
     # Imported when the command runs: `verify --help` need not wait for them.
@@ -65,6 +65,7 @@ def command(ctx: click.Context, /, source: str, **given: Any) -> None:
     from steelyard.sealing.verifying import verify
 
     to = targets(given["formats"], given["outputs"], FORMATS, _BY_SUFFIX)
+    take_turns()
     settings = resolve({}).settings
     trust = _trust(given, offline=settings.offline)
     with TerminalProgress(quiet=given["quiet"]) as progress:

@@ -66,6 +66,31 @@ def read_private_key(path: Path, password: Password) -> bytes:
     )
 
 
+def check_certificate(key: bytes, certificate: Path) -> None:
+    """Make sure that a certificate is that of a private key.
+
+    Raises:
+        ConfigError: If it is another's, or cannot be read.
+    """
+    from cryptography import x509
+    from cryptography.hazmat.primitives import serialization
+
+    data = read_pem(certificate)
+    try:
+        theirs = x509.load_pem_x509_certificate(data).public_key()
+    except ValueError as error:
+        why, fix = str(error)[:200], "name a certificate in PEM"
+        name = printable(str(certificate))
+        raise ConfigError("is no certificate", why=why, fix=fix, file=name) from error
+    if theirs != serialization.load_pem_private_key(key, None).public_key():
+        raise ConfigError(
+            "the certificate cannot be used",
+            why="its public key is not that of the private key",
+            fix="name the key and the certificate that belong together",
+            file=printable(str(certificate)),
+        )
+
+
 def read_pem(path: Path) -> bytes:
     """Read a small file that the user names: a key, or certificates.
 

@@ -14,12 +14,20 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from steelyard.checkpoints.signatures import SIGNATURE_NAME, Resource, SignedManifest
 from steelyard.errors import ConfigError, SourceError
-from steelyard.sealing.keys import Password, piped, read_pem, read_private_key
+from steelyard.sealing.keys import (
+    Password,
+    check_certificate,
+    piped,
+    read_pem,
+    read_private_key,
+)
 
 if TYPE_CHECKING:
     # Imported when a signature is made or checked: it needs an extra, and takes a second.
@@ -101,27 +109,50 @@ class _Given:
 
 
 def require() -> None:
-    """Make sure that the libraries for signatures are there.
+    """Make sure that the libraries for signatures are there, without loading them.
 
     Raises:
         ConfigError: If they are not; it names the extra that brings them.
     """
-    try:
-        # OpenSSL by name: model-signing 1.1.1 imports it and does not declare it.
-        import OpenSSL  # noqa: F401  only whether it is there matters
-        from model_signing import hashing, manifest, signing, verifying  # noqa: F401  as above
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            "signatures need model-signing",
-            why=f"{error.name} is not installed",
-            fix="pip install 'steelyard[sign]'",
-        ) from error
+    # OpenSSL by name: model-signing 1.1.1 imports it and does not declare it.
+    for name in ("model_signing", "OpenSSL", "cryptography"):
+        if find_spec(name) is None:
+            raise ConfigError(
+                "signatures need model-signing",
+                why=f"{name} is not installed",
+                fix="pip install 'steelyard[sign]'",
+            )
+
+
+def load() -> None:
+    """Import what signing needs: half a second that can pass while files are read.
+
+    Only one thread at a time may import these libraries; their modules need each other.
+    """
+    import_module("model_signing.signing")
+
+
+def unlocked(signer: Signer) -> bytes | None:
+    """Return the private key, decrypted; None where none is needed. Ask before reading files.
+
+    Raises:
+        ConfigError: If the key or its certificate does not serve.
+    """
+    if isinstance(signer, SigstoreSigner):
+        return None
+    key = read_private_key(signer.private_key, signer.password)
+    if isinstance(signer, CertificateSigner):
+        check_certificate(key, signer.certificate)
+        for path in signer.chain:
+            read_pem(path)
+    return key
 
 
 def make_signature(
     digests: Mapping[str, str],
     signer: Signer,
     *,
+    key: bytes | None,
     model: str,
     ignored: Iterable[str],
     allow_symlinks: bool,
@@ -131,15 +162,15 @@ def make_signature(
     Args:
         digests: SHA-256 in hex by path.
         signer: With what.
+        key: What `unlocked` returned for it.
         model: Name of the model; informative.
         ignored: Paths that verifiers shall leave out, too.
         allow_symlinks: Whether links were followed.
 
     Raises:
-        ConfigError: If keys or certificates do not serve, or the libraries are missing.
+        ConfigError: If keys or certificates do not serve.
         SourceError: If Sigstore cannot be reached, or refuses.
     """
-    require()
     resources = tuple(Resource(path, "sha256", value) for path, value in digests.items())
     serialization = {
         "method": "files",
@@ -150,7 +181,7 @@ def make_signature(
     manifest = _manifest(model, resources, serialization)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="steelyard-")))
-        configured = _signing(signer, stack)
+        configured = _signing(signer, key or b"", stack)
         configured.set_hashing_config(cast("hashing.Config", _Given(manifest)))
         written = folder / SIGNATURE_NAME
         with _network(isinstance(signer, SigstoreSigner), "sign"):
@@ -170,10 +201,9 @@ def refusal(signature: bytes, said: SignedManifest, trust: Trust) -> str | None:
         trust: Whom to trust.
 
     Raises:
-        ConfigError: If keys or certificates cannot be read, or the libraries are missing.
+        ConfigError: If keys or certificates cannot be read.
         SourceError: If Sigstore cannot be reached.
     """
-    require()
     manifest = _manifest(said.model, said.resources, dict(said.serialization))
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="steelyard-")))
@@ -199,7 +229,6 @@ def digest_like(said: SignedManifest, path: Path) -> Mapping[str, str]:
     Raises:
         SourceError: If it cannot be read.
     """
-    require()
     from model_signing import hashing
 
     args: Mapping[str, Any] = said.serialization
@@ -235,21 +264,19 @@ def _manifest(
     return Manifest(model, items, kind)
 
 
-def _signing(signer: Signer, stack: ExitStack) -> signing.Config:
+def _signing(signer: Signer, key: bytes, stack: ExitStack) -> signing.Config:
     from model_signing import signing
 
     configured = signing.Config()
     match signer:
         case KeySigner():
-            key = stack.enter_context(piped(read_private_key(signer.private_key, signer.password)))
-            return configured.use_elliptic_key_signer(private_key=key)
+            path = stack.enter_context(piped(key))
+            return configured.use_elliptic_key_signer(private_key=path)
         case CertificateSigner():
-            key = stack.enter_context(piped(read_private_key(signer.private_key, signer.password)))
-            for path in (signer.certificate, *signer.chain):
-                read_pem(path)
+            path = stack.enter_context(piped(key))
             with _readable("the certificate"):
                 return configured.use_certificate_signer(
-                    private_key=key,
+                    private_key=path,
                     signing_certificate=signer.certificate,
                     certificate_chain=signer.chain,
                 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from steelyard.checkpoints.signatures import GIT_PATHS, SIGNATURE_NAME, covers
 from steelyard.errors import ConfigError
 from steelyard.progress import Progress
 from steelyard.sealing.digesting import Subject, digest_files
-from steelyard.sealing.openssf import Signer, make_signature, require
+from steelyard.sealing.openssf import Signer, load, make_signature, require, unlocked
 from steelyard.sources.paths import printable
 
 
@@ -77,16 +78,21 @@ def sign(
                 fix="say --force to replace it, or --signature FILE to write another",
                 file=printable(str(target)),
             )
+        key = unlocked(signer)
         own = subject.within(target)
         left_out = _left_out(subject, own, ignore)
         model, trouble = subject.read()
         files = subject.files(left_out, allow_symlinks=allow_symlinks)
         if not files:
             raise ConfigError("there is nothing to sign", why="no file is left", file=str(spec))
-        digested = digest_files(subject, files, model, cache=cache, progress=progress)
+        with ThreadPoolExecutor(1, "libraries") as pool:
+            loading = pool.submit(load)
+            digested = digest_files(subject, files, model, cache=cache, progress=progress)
+            loading.result()
         made = make_signature(
             digested.files,
             signer,
+            key=key,
             model=subject.path.resolve().name,
             ignored=left_out,
             allow_symlinks=allow_symlinks,

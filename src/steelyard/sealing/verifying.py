@@ -1,14 +1,15 @@
 """Verify a model: does the signature hold, and is every file what was signed.
 
-The signature is asked first, which takes no time; a model whose signature does not hold need not
-be read. Then every byte is hashed anew, unless the caller trusts a cache: what a signature
-protects against may have happened to the disk itself.
+The signature is checked in a thread of its own while files are read, which takes a second at most;
+if it does not hold, reading stops, and nothing is said of the files. Every byte is hashed anew,
+unless the caller trusts a cache: what a signature protects against may have happened to the disk.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from steelyard.checkpoints.digest_cache import DigestCache
@@ -22,8 +23,8 @@ from steelyard.checkpoints.signatures import (
     parse_signature,
 )
 from steelyard.checkpoints.tensors import ProblemKind
-from steelyard.errors import SourceError, SourceNotFound
-from steelyard.progress import Progress
+from steelyard.errors import SourceError, SourceNotFound, SteelyardError
+from steelyard.progress import NoProgress, Progress
 from steelyard.sealing.digesting import SINGLE, Subject, digest_files
 from steelyard.sealing.openssf import Trust, digest_like, refusal, require
 from steelyard.sealing.signing import signature_path
@@ -86,36 +87,97 @@ def verify(
     path = signature or signature_path(spec)
     data = _read(path)
     said = parse_signature(data, printable(str(path)))
-    refused = refusal(data, said, trust)
+    with ThreadPoolExecutor(1, "signature") as pool:
+        asked = pool.submit(refusal, data, said, trust)
+        wanted = _Wanted(path, tuple(each.strip("/") for each in ignore), allow_symlinks, cache)
+        try:
+            found = _compared(spec, said, wanted, asked, progress or NoProgress())
+        except (_Refused, SteelyardError):
+            # Nothing that is said of the files counts where the signature does not hold.
+            refused = asked.result()
+            if refused is None:
+                raise
+            return Verification(str(spec), path, said, refused)
+        refused = asked.result()
     if refused is not None:
         return Verification(str(spec), path, said, refused)
+    changes = found.changes
+    if ignore_unsigned:
+        changes = tuple(each for each in changes if each.happened is not Happened.ADDED)
+    return replace(found, changes=changes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """How files are compared with a signature."""
+
+    signature: Path
+    ignore: tuple[str, ...]
+    allow_symlinks: bool
+    cache: DigestCache | None
+
+
+class _Refused(Exception):  # noqa: N818  never leaves this module
+    """The signature does not hold, so nothing more need be read."""
+
+
+class _Asking:
+    """Pass on progress, and stop reading once the signature is known not to hold."""
+
+    def __init__(self, progress: Progress, asked: Future[str | None]) -> None:
+        self._progress = progress
+        self._asked = asked
+
+    def start(self, task: str, total: int) -> None:
+        """Pass on the start."""
+        self._progress.start(task, total)
+
+    def advance(self, amount: int) -> None:
+        """Pass on what is done, unless it was in vain."""
+        if self._asked.done() and (self._asked.exception() or self._asked.result() is not None):
+            raise _Refused
+        self._progress.advance(amount)
+
+    def stop(self) -> None:
+        """Pass on the end."""
+        self._progress.stop()
+
+
+def _compared(
+    spec: str | Path,
+    said: SignedManifest,
+    wanted: _Wanted,
+    asked: Future[str | None],
+    progress: Progress,
+) -> Verification:
+    """Set every file beside what the signature lists."""
     with Subject.open(spec) as subject:
-        own = subject.within(path)
-        extra = tuple(each.strip("/") for each in ignore)
-        left_out = (*said.ignored, *((own,) if own else ()), *extra)
-        links = allow_symlinks or said.serialization.get("allow_symlinks") is True
-        expected = {name: value for name, value in said.digests.items() if covers(extra, name)}
+        own = subject.within(wanted.signature)
+        left_out = (*said.ignored, *((own,) if own else ()), *wanted.ignore)
+        links = wanted.allow_symlinks or said.serialization.get("allow_symlinks") is True
+        before = {name: sum_ for name, sum_ in said.digests.items() if covers(wanted.ignore, name)}
         if said.by_file:
             files = subject.files(left_out, allow_symlinks=links)
-            found: Mapping[str, str] = digest_files(
-                subject, files, cache=cache, progress=progress
+            watch = _Asking(progress, asked)
+            now: Mapping[str, str] = digest_files(
+                subject, files, cache=wanted.cache, progress=watch
             ).files
-        else:
+        elif asked.result() is None:
             found = digest_like(said, subject.path)
-            found = {name: value for name, value in found.items() if covers(left_out, name)}
-        changes = file_changes(expected, found)
-        if ignore_unsigned:
-            changes = tuple(each for each in changes if each.happened is not Happened.ADDED)
+            now = {name: value for name, value in found.items() if covers(left_out, name)}
+        else:
+            raise _Refused
+        changes = file_changes(before, now)
         there = (each for each in left_out if each != own and (subject.path / each).exists())
         return Verification(
             source=str(spec),
-            signature=path,
+            signature=wanted.signature,
             signed=said,
             refused=None,
             changes=changes,
             why=_reasons(subject, changes),
             ignored=() if subject.single else tuple(sorted(set(there))),
-            files=len(found),
+            files=len(now),
         )
 
 
