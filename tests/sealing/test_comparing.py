@@ -94,6 +94,21 @@ def test_how_far_weights_moved(tmp_path: Path) -> None:
         assert compare_sealed(*pair, budget=0).comparison is None
 
 
+def test_one_flipped_bit_that_no_sample_shows(tmp_path: Path) -> None:
+    base = random_arrays(11, layers=2, width=64, feed_forward=4096, vocabulary=4000)
+    changed = {name: array.copy() for name, array in base.items()}
+    changed["model.layers.1.mlp.up_proj.weight"][1234, 5] *= 1.001
+    old = folder(tmp_path / "old", tensors=base)
+    with ExitStack() as stack:
+        pair = [
+            take(path, stack, Wanted(lineage=False))
+            for path in (old, folder(tmp_path / "new", tensors=changed))
+        ]
+        said = compare_sealed(*pair, budget=500_000)
+    assert ("changed", "layers.1.mlp.up.weight", None, None) in told(said, Area.WEIGHTS)
+    assert "in none of the rows that were sampled" in difference_text.render(said)
+
+
 def test_a_template_line_by_line(old: Path, tmp_path: Path) -> None:
     text = CONFIG["chat_template"].replace("{{ m }}", "{{ m }} now buy")
     said = compared(old, folder(tmp_path / "new", files=files(chat_template=text)))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 
 from steelyard.checkpoints.signatures import FileChange
 from steelyard.errors import ConfigError, SourceError, SteelyardError
+from steelyard.progress import NoProgress
 from steelyard.sealing import openssf
 from steelyard.sealing.openssf import KeySigner, KeyTrust
 from steelyard.sealing.signing import sign
@@ -223,3 +226,54 @@ def test_weights_that_cannot_be_read_are_signed_all_the_same(
     assert signed.identity is None
     assert "identity unknown" in signed.notes[0]
     assert verify(made, keys[1]).verified
+
+
+def test_a_snapshot_of_the_hub_cache(tmp_path: Path, keys: tuple[KeySigner, KeyTrust]) -> None:
+    published = folder(tmp_path / "published")
+    sign(published, keys[0])
+    cached = tmp_path / "models--org--name"
+    snapshot = cached / "snapshots" / ("0" * 40)
+    snapshot.mkdir(parents=True)
+    (cached / "blobs").mkdir()
+    (cached / "refs").mkdir()
+    (cached / "refs/main").write_text("0" * 40)
+    for number, path in enumerate(sorted(published.iterdir())):
+        (cached / f"blobs/{number}").write_bytes(path.read_bytes())
+        (snapshot / path.name).symlink_to(f"../../blobs/{number}")
+    with pytest.raises(SourceError, match="is a symbolic link"):
+        verify(snapshot, keys[1])
+    assert verify(snapshot, keys[1], allow_symlinks=True).verified
+    (cached / "blobs/0").write_bytes(b"x")
+    found = verify(snapshot, keys[1], allow_symlinks=True)
+    assert [change.path for change in found.changes] == ["README.md"]
+
+
+def test_a_refused_signature_counts_for_more_than_unreadable_files(
+    tmp_path: Path, model: Path
+) -> None:
+    _, other = write_key(tmp_path / "other")
+    (model / "link").symlink_to("config.json")
+    assert "Key mismatch" in (verify(model, KeyTrust(other)).refused or "")
+
+
+def test_reading_stops_once_the_signature_is_refused(tmp_path: Path, model: Path) -> None:
+    _, other = write_key(tmp_path / "other")
+    (model / "more.bin").write_bytes(bytes(40_000_000))
+    done: list[int] = []
+
+    class Slow(NoProgress):
+        def advance(self, amount: int) -> None:
+            time.sleep(0.2)
+            done.append(amount)
+
+    assert not verify(model, KeyTrust(other), progress=Slow()).verified
+    assert sum(done) < 40_000_000
+
+
+def test_a_pipe_for_a_signature_does_not_keep_us_waiting(
+    model: Path, keys: tuple[KeySigner, KeyTrust]
+) -> None:
+    (model / "model.sig").unlink()
+    os.mkfifo(model / "model.sig")
+    with pytest.raises(SourceError, match="there is no signature"):
+        verify(model, keys[1])

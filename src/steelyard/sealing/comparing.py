@@ -299,8 +299,9 @@ def _file(change: FileChange, old: LockDocument, new: LockDocument) -> Differenc
     return Difference(Area.FILES, kind, change.path)
 
 
-def _sizes(path: str, old: LockDocument, new: LockDocument) -> tuple[str, str]:
-    return f"{old.files[path].size:,} bytes", f"{new.files[path].size:,} bytes"
+def _sizes(path: str, old: LockDocument, new: LockDocument) -> tuple[str | None, str | None]:
+    before, after = old.files[path].size, new.files[path].size
+    return (None, None) if before == after else (f"{before:,} bytes", f"{after:,} bytes")
 
 
 def _changed_weights(seen: Iterable[Difference]) -> bool:

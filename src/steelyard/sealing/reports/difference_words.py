@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from steelyard.lineage.relation import EditKind
 from steelyard.reports.pairs.edits import edit_words
 from steelyard.reports.text import counted, plain
 from steelyard.sealing.differences import Area, Difference, Differences, Kind
@@ -89,6 +90,10 @@ def _moved(said: Differences) -> Iterable[Line]:
     if said.comparison is None:
         return
     for edit in said.comparison.edits:
+        if edit.kind is EditKind.IDENTICAL:
+            # The identity knows better: what changed lies between the rows of the sample.
+            yield Line(Kind.MOVED.value, "in none of the rows that were sampled")
+            return
         told = edit_words(edit)
         yield Line(Kind.MOVED.value, f"{told.label}: {told.text}")
     changes = sorted(change.relative for change in said.comparison.changes)
