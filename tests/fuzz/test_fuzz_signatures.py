@@ -5,15 +5,21 @@ from __future__ import annotations
 import base64
 import json
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
 from steelyard.checkpoints.signatures import parse_signature, read_signature
 from steelyard.errors import CheckpointError
 from steelyard.sealing.lock_document import read_lock, write_lock
+from steelyard.sealing.openssf import KeySigner, KeyTrust
+from steelyard.sealing.signing import sign
+from steelyard.sealing.verifying import verify
 from steelyard.sources.memory import BytesReader
 from tests.fuzz.counts import fuzz_count
 from tests.fuzz.mutations import mutations
+from tests.models import folder
+from tests.sealing.authority import write_key
 from tests.sealing.samples import bundle, lock, statement
 
 COUNT = fuzz_count(400)
@@ -37,6 +43,20 @@ def test_damaged_statements() -> None:
             for item in found.resources:
                 assert not item.name.startswith("/")
                 assert ".." not in item.name.split("/")
+
+
+def test_no_damaged_signature_verifies(tmp_path: Path) -> None:
+    model = folder(tmp_path / "m")
+    private, public = write_key(tmp_path / "keys")
+    path = sign(model, KeySigner(private, lambda: None)).path
+    whole = path.read_bytes()
+    meant = json.loads(whole)["dsseEnvelope"]
+    for data in mutations(whole, 24, COUNT):
+        path.write_bytes(data)
+        with suppress(CheckpointError):
+            if verify(model, KeyTrust(public)).verified:
+                # The damage was where nothing that counts stands.
+                assert json.loads(data)["dsseEnvelope"] == meant
 
 
 def test_damaged_locks() -> None:

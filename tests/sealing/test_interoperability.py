@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from steelyard.sealing.openssf import CertificateSigner, CertificateTrust, KeySigner, KeyTrust
@@ -12,6 +16,7 @@ from steelyard.sealing.signing import sign
 from steelyard.sealing.verifying import verify
 from tests.models import folder
 from tests.sealing.authority import Authority, oms, write_key
+from tests.sealing.samples import bundle, statement
 
 
 @pytest.fixture
@@ -127,3 +132,45 @@ def test_other_ways_to_hash_are_understood(
     (change,) = found.changes
     assert change.path.startswith("model.safetensors")
     assert change.happened == "changed"
+
+
+@pytest.mark.parametrize("missing", ["allow_symlinks", "hash_type", "method", None])
+def test_a_signed_statement_that_does_not_say_how_is_refused(
+    tmp_path: Path, model: Path, missing: str | None
+) -> None:
+    _, public = write_key(tmp_path / "keys")
+    said = statement({"a": "x"})
+    if missing is None:
+        said["predicate"]["serialization"] = {"method": "shards", "hash_type": 1}
+    else:
+        del said["predicate"]["serialization"][missing]
+    (model / "model.sig").write_bytes(bundle(said))
+    assert "does not say how" in (verify(model, KeyTrust(public)).refused or "")
+
+
+def test_a_signature_of_the_version_before_verifies(tmp_path: Path) -> None:
+    private, public = write_key(tmp_path / "keys")
+    made = folder(tmp_path / "m")
+    said = {
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [
+            {"name": p.name, "digest": {"sha256": hashlib.sha256(p.read_bytes()).hexdigest()}}
+            for p in sorted(made.iterdir())
+        ],
+        "predicateType": "https://model_signing/Digests/v0.1",
+        "predicate": {},
+    }
+    whole = json.loads(bundle(said))
+    payload = base64.b64decode(whole["dsseEnvelope"]["payload"])
+    kind = b"application/vnd.in-toto+json"
+    signed = b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
+    key = serialization.load_pem_private_key(private.read_bytes(), None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    made_by_hand = key.sign(signed, ec.ECDSA(hashes.SHA256()))
+    whole["dsseEnvelope"]["signatures"][0]["sig"] = base64.b64encode(made_by_hand).decode()
+    hint = hashlib.sha256(public.read_bytes()).hexdigest()
+    whole["verificationMaterial"]["publicKey"]["hint"] = hint
+    (made / "model.sig").write_text(json.dumps(whole))
+    assert verify(made, KeyTrust(public)).verified
+    (made / "config.json").write_text("{}")
+    assert [change.path for change in verify(made, KeyTrust(public)).changes] == ["config.json"]

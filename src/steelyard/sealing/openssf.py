@@ -204,7 +204,10 @@ def refusal(signature: bytes, said: SignedManifest, trust: Trust) -> str | None:
         ConfigError: If keys or certificates cannot be read.
         SourceError: If Sigstore cannot be reached.
     """
-    manifest = _manifest(said.model, said.resources, dict(said.serialization))
+    try:
+        manifest = _manifest(said.model, said.resources, dict(said.serialization))
+    except (KeyError, TypeError, ValueError) as error:
+        return f"it does not say how it was made: {_why(error)}"
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="steelyard-")))
         path = folder / SIGNATURE_NAME
