@@ -173,3 +173,9 @@ def test_diff(model: Path, run: Run) -> None:
     assert (written.code, written.out) == (1, "")
     assert Path("changes.md").read_text().startswith("**model and other differ in files**\n")
     assert run("diff", "model", "nowhere").code == 3
+
+
+def test_a_lock_on_standard_output(model: Path, run: Run) -> None:
+    made = run("lock", "model", "--output", "-")
+    assert json.loads(made.out)["schema_version"] == "1.0"
+    assert made.err.startswith("locked 4 files: -\n")

@@ -92,15 +92,17 @@ def _check(source: str, output: Path, stack: ExitStack, wanted: Wanted) -> int:
 
 
 def _lock(source: str, output: Path, stack: ExitStack, wanted: Wanted, *, quiet: bool) -> None:
-    from steelyard.cli.outputs import write_bytes
+    from steelyard.cli.outputs import STDOUT, write_bytes
     from steelyard.reports.text import counted
     from steelyard.sealing.lock_document import write_lock
     from steelyard.sealing.snapshots import take
 
     made = take(source, stack, wanted)
     write_bytes(output, write_lock(made.lock))
-    click.echo(f"locked {counted(len(made.lock.files), 'file')}: {printable(str(output))}")
+    apart = str(output) == STDOUT
+    files = counted(len(made.lock.files), "file")
+    click.echo(f"locked {files}: {printable(str(output))}", err=apart)
     if made.lock.weights is not None and made.lock.weights.identity:
-        click.echo(f"  identity   {made.lock.weights.identity}")
+        click.echo(f"  identity   {made.lock.weights.identity}", err=apart)
     for note in () if quiet else made.notes:
         click.echo(f"note: {printable(note)}", err=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from importlib.metadata import version
 from itertools import pairwise
+from math import isfinite
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -258,14 +259,13 @@ def _json(value: Value) -> JsonValue:
         return list[JsonValue](sorted(value))
     if isinstance(value, Interval):
         # Infinity is no JSON number.
-        return {"low": _finite(value.low), "high": _finite(value.high)}
+        return {"low": _json(value.low), "high": _json(value.high)}
     if isinstance(value, date):
         return value.isoformat()
+    if isinstance(value, float):
+        # The last digits of what is computed differ from processor to processor.
+        return float(f"{value:.6g}") if isfinite(value) else None
     return value
-
-
-def _finite(number: float) -> float | None:
-    return number if abs(number) != float("inf") else None
 
 
 def _sha256(text: str) -> str:
