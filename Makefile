@@ -48,6 +48,7 @@ format: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/digests.py
+	$(BIN)/python benchmarks/sealing.py
 	$(BIN)/python benchmarks/audit_size.py
 	$(BIN)/python benchmarks/hook.py
 	$(BIN)/python benchmarks/compute.py

@@ -185,12 +185,16 @@ def _weigh_bytes(model: Model, book: FactBook, options: Options, scope: Scope) -
         from steelyard.analyzers.integrity import value_scan
 
         book.extend(value_scan(options.progress)(model))
-    if not scope.does("digest", options.digest):
-        return None
-    from steelyard.analyzers.identity import identity_facts, measure
+    digests = None
+    if scope.does("digest", options.digest):
+        from steelyard.analyzers.identity import identity_facts, measure
 
-    digests = measure(model, cache=options.cache, progress=options.progress)
-    book.extend(identity_facts(model, digests))
+        digests = measure(model, cache=options.cache, progress=options.progress)
+        book.extend(identity_facts(model, digests))
+    if scope.does("signature"):
+        from steelyard.analyzers.signature import signature_facts
+
+        book.extend(signature_facts(model, digests))
     return digests
 
 

@@ -18,6 +18,7 @@ from steelyard.checkpoints.digest_cache import DigestCache
 from steelyard.checkpoints.digests import digest
 from steelyard.checkpoints.opening import read_model
 from steelyard.checkpoints.tensors import Problem, ProblemKind, Tensor
+from steelyard.errors import SourceError
 from steelyard.facts import Basis
 from steelyard.sources.base import SourceFile
 from steelyard.sources.local import LocalSource, open_local
@@ -256,3 +257,28 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
     main = read_model(source).main
     assert main is not None
     assert digest(source, main, cache=cache).root != first.root
+
+
+def test_further_files_are_hashed_in_the_same_pass(tmp_path: Path) -> None:
+    files = {**one_safetensors(llama()), "sub/a.txt": b"a", "empty": b""}
+    for name, data in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(data)
+    source = open_local(str(tmp_path))
+    model = read_model(source)
+    hidden = tmp_path / ".git"
+    hidden.write_bytes(b"not listed")
+    also = {name: tmp_path / name for name in (*files, ".git")}
+    found = digest(source, model.main, also=also)
+    assert found.root == digest(source, model.main).root
+    sums = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in also.items()}
+    assert {name: each.sha256 for name, each in found.files.items()} == sums
+    alone = digest(source, None, also={"sub/a.txt": tmp_path / "sub/a.txt"}, sha256=False)
+    assert (alone.root, alone.tensors) == (None, ())
+    assert alone.files["sub/a.txt"].sha256 == sums["sub/a.txt"]
+
+
+def test_a_further_file_that_is_gone_is_an_error(tmp_path: Path) -> None:
+    source = open_local(str(tmp_path))
+    with pytest.raises(SourceError, match="cannot read the file"):
+        digest(source, None, also={"a": tmp_path / "a"})

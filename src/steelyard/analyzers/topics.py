@@ -60,6 +60,8 @@ class AuditTopic:
     """Read every byte for the identity."""
     scan: bool = False
     """Look at every element, where that is wanted."""
+    signature: bool = False
+    """Set the signature beside the files."""
     lineage: bool = False
     """Sample the weights for their origin."""
     law: bool = False
@@ -88,6 +90,7 @@ TOPICS: Final[Mapping[str, AuditTopic]] = {
         ("integrity.", "files.", "signature.", "weights.nonfinite"),
         beside=("weights.present",),
         scan=True,
+        signature=True,
     ),
     "identity": AuditTopic(
         "the digest of the weights and of each file; reads every byte",

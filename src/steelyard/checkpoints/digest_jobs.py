@@ -9,7 +9,7 @@ at the end. Progress is told from the calling thread only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -113,9 +113,20 @@ class _Job:
 
 
 def compute(
-    source: Source, plans: Sequence[FilePlan], sha256: bool, workers: int, progress: Progress
+    source: Source,
+    plans: Sequence[FilePlan],
+    sha256: Collection[str],
+    workers: int,
+    progress: Progress,
 ) -> list[str]:
     """Fill in what the plans do not know yet; return notes on what stays unknown.
+
+    Args:
+        source: Where the files lie.
+        plans: What is wanted of each file.
+        sha256: Names of the files whose SHA-256 is wanted, too.
+        workers: Threads that read and hash.
+        progress: Told of the bytes done.
 
     Raises:
         SourceError: If a file cannot be read or changes while it is read.
@@ -123,7 +134,7 @@ def compute(
     buffers: SimpleQueue[Buffer] = SimpleQueue()
     for _ in range(workers):
         buffers.put(make_buffer())
-    runs = [(plan, run) for plan in plans for run in _runs(plan, sha256)]
+    runs = [(plan, run) for plan in plans for run in _runs(plan, plan.name in sha256)]
     total = sum(run.end - run.start for _, run in runs)
     jobs = []
     for plan, run in runs:

@@ -22,6 +22,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
 
 from blake3 import blake3
@@ -101,8 +102,9 @@ class Digests:
 
 def digest(
     source: Source,
-    checkpoint: Checkpoint,
+    checkpoint: Checkpoint | None,
     *,
+    also: Mapping[str, Path] | None = None,
     sha256: bool = True,
     workers: int | None = None,
     progress: Progress | None = None,
@@ -112,8 +114,10 @@ def digest(
 
     Args:
         source: Where the files lie.
-        checkpoint: The weights set.
-        sha256: Compute the SHA-256 of each file in the same pass.
+        checkpoint: The weights set; None where only other files are to be hashed.
+        also: Further files on this machine whose SHA-256 is wanted, by path within the source,
+            each with its place on disk; they need not be among the files that the source lists.
+        sha256: Compute the SHA-256 of each file of the weights set in the same pass.
         workers: Threads that read and hash; None for one a core (at most 16).
         progress: Told of the bytes done.
         cache: Where digests of unchanged files are kept.
@@ -121,21 +125,28 @@ def digest(
     Raises:
         SourceError: If a file cannot be read or changes while it is read.
     """
-    names = sorted({*checkpoint.files, *(tensor.file for tensor in checkpoint.tensors)})
+    tensors_of = checkpoint.tensors if checkpoint is not None else ()
+    parts = checkpoint.files if checkpoint is not None else ()
+    names = sorted({*parts, *(tensor.file for tensor in tensors_of)})
     listed = {file.path: file for file in source.files if file.path in names}
     stated = {name: file.sha256 for name, file in listed.items() if file.sha256}
     declared = {name: FileDigest(sha, Basis.DECLARED) for name, sha in stated.items()}
     if any(source.local_path(name) is None for name in listed):
         return Digests(None, (), declared, ("identity unknown: remote weights are not downloaded",))
-    asks = [_ask(checkpoint, tensor) for tensor in checkpoint.tensors]
-    trouble = _incomplete(checkpoint, names, listed) or _beyond_reason(asks, listed)
+    asks = [_ask(checkpoint, tensor) for tensor in tensors_of] if checkpoint is not None else []
+    trouble = _beyond_reason(asks, listed)
+    if checkpoint is not None:
+        trouble = _incomplete(checkpoint, names, listed) or trouble
     plans = _plan(source, listed, () if trouble else asks)
+    others = {name: path for name, path in (also or {}).items() if name not in listed}
+    plans += [FilePlan(name, stamp_of(name, path), ()) for name, path in sorted(others.items())]
     notes = [trouble] if trouble else []
     if cache is not None:
         for plan in plans:
             plan.settled = cache.settled(plan.stamp)
             _recall(plan, cache)
-    notes += compute(source, plans, sha256, workers or _cores(), progress or NoProgress())
+    wanted = frozenset(plan.name for plan in plans if sha256 or plan.name in others)
+    notes += compute(source, plans, wanted, workers or _cores(), progress or NoProgress())
     for plan in plans:
         if cache is not None and plan.settled:
             _remember(plan, cache)
@@ -143,7 +154,8 @@ def digest(
     notes += _disagreements(stated, measured)
     known = {ask: value for plan in plans for ask, value in plan.known.items()}
     tensors: tuple[TensorDigest, ...] = ()
-    if asks and all(ask in known or not ask.nbytes for ask in asks) and not trouble:
+    whole = all(ask in known or not ask.nbytes for ask in asks) and not trouble
+    if checkpoint is not None and asks and whole:
         tensors = _digests(checkpoint, [known.get(ask, _EMPTY) for ask in asks])
     root = identity(tensors) if tensors else None
     return Digests(root, tensors, {**declared, **measured}, tuple(notes))

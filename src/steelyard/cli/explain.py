@@ -19,6 +19,7 @@ Exit codes of steelyard:
 
   0    nothing at or above --fail-on (default: error)
   1    findings at or above it; with --strict, undetermined rules at that level too
+       verify, lock --check, diff: it does not verify, or is different
   2    wrong usage: an option, a setting, a fact or a rule pack
   3    the source could not be read: not found, no access, offline, or damaged beyond reading
   70   a bug in Steelyard

@@ -116,6 +116,19 @@ def write(
         ConfigError: If something cannot be written.
     """
     texts = [_render(said, t, known, options.get(t.format, {})) for t in to]
+    _write(to, texts)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write one file whole, or not at all.
+
+    Raises:
+        ConfigError: If it cannot be written.
+    """
+    _write((Target("text", str(path)),), (data,))
+
+
+def _write(to: Sequence[Target], texts: Sequence[bytes]) -> None:
     staged: list[tuple[Path, Path]] = []
     try:
         for target, text in zip(to, texts, strict=True):

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -81,6 +81,7 @@ def list_folder(
     also: Path | None = None,
     max_files: int = MAX_FILES,
     max_depth: int = MAX_DEPTH,
+    noise: Collection[str] = NOISE,
 ) -> Listing:
     """List the regular files below `root`.
 
@@ -89,23 +90,27 @@ def list_folder(
         also: One more folder that links may lead into (the blobs of a hub cache).
         max_files: Most entries to look at; what follows is one `TOO_MANY`.
         max_depth: Most folders below one another; each deeper one is a `TOO_MANY`.
+        noise: Names that are passed over in silence.
 
     Raises:
         AccessDenied: If `root` itself cannot be listed.
     """
     home = Path(os.path.realpath(root))
     bounds = (home,) if also is None else (home, Path(os.path.realpath(also)))
-    walk = _Walk(bounds, max_files, max_depth)
+    walk = _Walk(bounds, max_files, max_depth, noise)
     walk.run(home)
     return walk.listing
 
 
 class _Walk:
-    def __init__(self, bounds: tuple[Path, ...], max_files: int, max_depth: int) -> None:
+    def __init__(
+        self, bounds: tuple[Path, ...], max_files: int, max_depth: int, noise: Collection[str]
+    ) -> None:
         self.listing = Listing()
         self._bounds = bounds
         self._max_depth = max_depth
         self._left = max_files
+        self._noise = noise
 
     def run(self, home: Path) -> None:
         """Walk depth first in name order, so that the same tree always lists the same."""
@@ -122,7 +127,7 @@ class _Walk:
     def _names(self, folder: _Folder) -> list[tuple[str, bool]]:
         """Return the names in a folder, each with whether it is a link, sorted."""
         try:
-            found = sorted(islice(_scan(folder.real), max(self._left, 0) + 1))
+            found = sorted(islice(_scan(folder.real, self._noise), max(self._left, 0) + 1))
         except OSError as error:
             if not folder.prefix:
                 raise AccessDenied(
@@ -183,9 +188,9 @@ class _Walk:
         self.listing.skipped.append(SkippedFile(name, reason, detail))
 
 
-def _scan(folder: Path) -> Iterator[tuple[str, bool]]:
+def _scan(folder: Path, noise: Collection[str]) -> Iterator[tuple[str, bool]]:
     """Yield the names in `folder` that are not noise, each with whether it is a link."""
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name not in NOISE:
+            if entry.name not in noise:
                 yield entry.name, entry.is_symlink()

@@ -1,0 +1,1 @@
+"""How verifications, locks and differences are written; one module for each format."""
