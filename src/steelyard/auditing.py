@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -194,7 +194,10 @@ def _audit(source: Source, as_of: date, options: Options) -> Report:
 
 
 def _lineage(model: Model, book: FactBook, options: Options) -> Told:
-    """Tell where the weights come from, with the given base open for as long as it takes."""
+    """Tell where the weights come from, and what became of the chat template of a given base.
+
+    The base is open for as long as it takes.
+    """
     from steelyard.analyzers.lineage import analyzer as lineage
     from steelyard.lineage.known.registry import shipped_registry
 
@@ -213,7 +216,11 @@ def _lineage(model: Model, book: FactBook, options: Options) -> Told:
                 fix="name the folder or file that holds them",
             )
         wanted = lineage.Wanted(tuple(registries), theirs, options.lineage_budget)
-        return lineage.analyze(model, book, wanted)
+        told = lineage.analyze(model, book, wanted)
+        if theirs is None:
+            return told
+        changed = code.templates.against(model, theirs)
+        return replace(told, facts=(*told.facts, *changed))
 
 
 def _thresholds(packs: Iterable[Pack], day: date) -> Iterable[Threshold]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from steelyard.analyzers.base import Analyzer
-from steelyard.analyzers.code import pickles, remote, scripts
+from steelyard.analyzers.code import pickles, remote, scripts, templates
 from steelyard.checkpoints.model import Model
 from steelyard.facts import Fact
 
@@ -14,6 +14,7 @@ QUESTIONS: Final[Sequence[Analyzer]] = (
     pickles.analyze,
     remote.analyze,
     scripts.analyze,
+    templates.analyze,
 )
 
 
