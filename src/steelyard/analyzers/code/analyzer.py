@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from steelyard.analyzers.base import Analyzer
-from steelyard.analyzers.code import pickles, remote, scripts, templates
+from steelyard.analyzers.code import containers, pickles, remote, scripts, templates
 from steelyard.checkpoints.model import Model
 from steelyard.facts import Fact
 
@@ -15,6 +15,7 @@ QUESTIONS: Final[Sequence[Analyzer]] = (
     remote.analyze,
     scripts.analyze,
     templates.analyze,
+    containers.analyze,
 )
 
 
