@@ -6,7 +6,15 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from steelyard.analyzers.base import Analyzer
-from steelyard.analyzers.code import containers, pickles, remote, scripts, templates
+from steelyard.analyzers.code import (
+    containers,
+    pickles,
+    remote,
+    scripts,
+    secrets,
+    templates,
+    tokenizers,
+)
 from steelyard.checkpoints.model import Model
 from steelyard.facts import Fact
 
@@ -15,7 +23,9 @@ QUESTIONS: Final[Sequence[Analyzer]] = (
     remote.analyze,
     scripts.analyze,
     templates.analyze,
+    tokenizers.analyze,
     containers.analyze,
+    secrets.analyze,
 )
 
 
