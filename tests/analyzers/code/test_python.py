@@ -50,6 +50,7 @@ def uses(source: str) -> set[tuple[str, str, bool]]:
         ("import base64\nexec(base64.b64decode('eA=='))", "obfuscated", "builtins.exec"),
         ("import zlib\ny = zlib.decompress(x)\nexec(y)", "obfuscated", "builtins.exec"),
         ("exec(bytes.fromhex('00'))", "obfuscated", "builtins.exec"),
+        ("x = 1  # \u202e not what it seems", "reordered", "U+202E"),
     ],
 )
 def test_what_runs_on_import_is_told(source: str, kind: str, name: str) -> None:

@@ -14,6 +14,7 @@ from typing import Final
 from steelyard.analyzers.code.remarks import Remark
 from steelyard.analyzers.quoting import clean
 from steelyard.checkpoints.limits import DEFAULT_LIMITS, Limits
+from steelyard.errors import LimitExceeded
 from steelyard.sources.base import ByteReader
 
 _END: Final = struct.Struct("<4s4H2LH")
@@ -27,6 +28,10 @@ _LINKS: Final = (b"1", b"2")
 _LONG: Final = {b"L": b"path", b"K": b"linkpath", b"x": b""}
 """Members that hold the name or target of the one behind them: GNU's two, and pax's."""
 _LONGEST_NAME: Final = 65_536
+_PIECE: Final = 1 << 20
+
+Member = tuple[bytes, bytes]
+"""A header block, and the body where it holds a name."""
 _MOST: Final = 50
 
 
@@ -67,11 +72,16 @@ def zip_escapes(reader: ByteReader, limits: Limits = DEFAULT_LIMITS) -> Iterator
 
 
 def tar_escapes(reader: ByteReader, head: bytes) -> Iterator[Remark]:
-    """Yield the members of a tar, perhaps compressed by gzip, that lead out of it."""
-    blocks = _inflated(reader) if head.startswith(b"\x1f\x8b") else _plain(reader)
+    """Yield the members of a tar, perhaps compressed by gzip, that lead out of it.
+
+    Raises:
+        LimitExceeded: If there are more members than are looked at.
+    """
+    packed = head.startswith(b"\x1f\x8b")
+    members = _packed_members(reader) if packed else _plain_members(reader)
     told = 0
     long: dict[bytes, str] = {}
-    for header, body in _members(blocks):
+    for header, body in members:
         kind, name = header[156:157], _text(header[:100])
         if kind in _LONG:
             # What follows has this name or target in place of its own.
@@ -114,52 +124,75 @@ def is_tar(head: bytes) -> bool:
     return head[257:262] == b"ustar"
 
 
-def _plain(reader: ByteReader) -> Iterator[bytes]:
-    for offset in range(0, reader.size, 1 << 20):
-        yield reader.read(offset, min(1 << 20, reader.size - offset))
-
-
-def _inflated(reader: ByteReader) -> Iterator[bytes]:
-    """Inflate a gzip stream up to a limit; what is beyond it, or broken, is left."""
-    inflater = zlib.decompressobj(wbits=31)
-    left = _MOST_INFLATED
-    for piece in _plain(reader):
-        waiting = piece
-        while waiting and left > 0 and not inflater.eof:
-            try:
-                plain = inflater.decompress(waiting, min(1 << 20, left))
-            except zlib.error:
-                return
-            left -= len(plain)
-            yield plain
-            waiting = inflater.unconsumed_tail
-        if left <= 0 or inflater.eof:
+def _plain_members(reader: ByteReader) -> Iterator[Member]:
+    """Hop from header to header; what lies between is not read."""
+    at = 0
+    for _ in range(_MOST_MEMBERS):
+        if at + _BLOCK > reader.size:
             return
+        header = reader.read(at, _BLOCK)
+        if not is_tar(header):
+            return
+        size = _octal(header[124:136])
+        short = header[156:157] in _LONG and size <= _LONGEST_NAME
+        length = max(0, min(size, reader.size - at - _BLOCK)) if short else 0
+        yield header, reader.read(at + _BLOCK, length)
+        at += _BLOCK + size + -size % _BLOCK
+    raise _too_many(reader, f"{_MOST_MEMBERS} members")
 
 
-def _members(pieces: Iterator[bytes]) -> Iterator[tuple[bytes, bytes]]:
-    """Yield each member's header block and, where short, its body."""
+def _packed_members(reader: ByteReader) -> Iterator[Member]:
+    """Inflate a gzip stream as far as it is a tar, and yield its headers."""
     buffer = bytearray()
     skip = 0
-    for piece in pieces:
+    for piece in _inflated(reader):
         buffer += piece
         while True:
-            if skip:
-                dropped = min(skip, len(buffer))
-                del buffer[:dropped]
-                skip -= dropped
+            dropped = min(skip, len(buffer))
+            del buffer[:dropped]
+            skip -= dropped
             if skip or len(buffer) < _BLOCK:
                 break
             header = bytes(buffer[:_BLOCK])
+            if not is_tar(header):
+                return
             size = _octal(header[124:136])
             padded = size + -size % _BLOCK
-            keep = header[156:157] in _LONG and size <= _LONGEST_NAME
-            if keep and len(buffer) < _BLOCK + padded:
+            short = header[156:157] in _LONG and size <= _LONGEST_NAME
+            if short and len(buffer) < _BLOCK + padded:
                 break
-            if not header.strip(b"\0"):
-                return
-            yield header, bytes(buffer[_BLOCK : _BLOCK + size]) if keep else b""
+            yield header, bytes(buffer[_BLOCK : _BLOCK + size]) if short else b""
             skip = _BLOCK + padded
+
+
+def _inflated(reader: ByteReader) -> Iterator[bytes]:
+    """Inflate a gzip stream piece by piece; a broken one ends where it breaks.
+
+    Raises:
+        LimitExceeded: If it is longer than what is inflated.
+    """
+    inflater = zlib.decompressobj(wbits=31)
+    left = _MOST_INFLATED
+    for offset in range(0, reader.size, _PIECE):
+        waiting = reader.read(offset, min(_PIECE, reader.size - offset))
+        while waiting and not inflater.eof:
+            try:
+                plain = inflater.decompress(waiting, _PIECE)
+            except zlib.error:
+                return
+            left -= len(plain)
+            if left < 0:
+                raise _too_many(reader, f"{_MOST_INFLATED} bytes")
+            yield plain
+            waiting = inflater.unconsumed_tail
+
+
+def _too_many(reader: ByteReader, what: str) -> LimitExceeded:
+    return LimitExceeded(
+        f"is an archive of which only the first {what} are looked at",
+        fix="unpack it where nothing can be harmed, and audit what comes out",
+        file=reader.name,
+    )
 
 
 def _records(body: bytes) -> dict[bytes, str]:

@@ -41,6 +41,7 @@ _FACTS: Final = {
     "graph.unread": "code.graph.unread",
     "polyglot": "code.polyglots",
     "escape": "code.archives.escaping",
+    "archive.unread": "code.archives.unread",
 }
 
 
@@ -96,11 +97,14 @@ def _disguise(
     reader: ByteReader, head: bytes, format_name: str | None, layout: str | None
 ) -> Iterator[tuple[str, Remark]]:
     """Yield what a file is besides, and what it would unpack elsewhere."""
-    if head.startswith(b"PK"):
-        if format_name not in _HOLDING_ZIPS or layout == _SCRIPT:
-            yield from (("escape", remark) for remark in archives.zip_escapes(reader))
-    elif archives.is_tar(head) or head.startswith(b"\x1f\x8b"):
-        yield from (("escape", remark) for remark in archives.tar_escapes(reader, head))
+    try:
+        if head.startswith(b"PK"):
+            if format_name not in _HOLDING_ZIPS or layout == _SCRIPT:
+                yield from (("escape", remark) for remark in archives.zip_escapes(reader))
+        elif archives.is_tar(head) or head.startswith(b"\x1f\x8b"):
+            yield from (("escape", remark) for remark in archives.tar_escapes(reader, head))
+    except CheckpointError as error:
+        yield "archive.unread", graphs.unread(error)
     for remark in polyglots.examine(reader, head[: polyglots.HEAD_BYTES], format_name):
         yield "polyglot", remark
 

@@ -24,8 +24,12 @@ from steelyard.sources.base import ByteReader
 HEAD_BYTES: Final = 64
 _END: Final = struct.Struct("<4s4H2LH")
 _TAIL: Final = 65_536 + _END.size
+_TENSORS_TAIL: Final = 16_384
+"""Bytes of the end of weights that are looked at: they are many, and read for little else. What
+hides behind a longer comment lies in bytes that no tensor claims, which are told anyhow."""
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 _PNG_END: Final = b"IEND\xaeB`\x82"
+_WEIGHTS: Final = frozenset({"safetensors", "gguf", "onnx", "numpy"})
 _HEADS: Mapping[bytes, str] = MappingProxyType(
     {
         b"GGUF": "GGUF",
@@ -73,7 +77,7 @@ def examine(reader: ByteReader, head: bytes, format_name: str | None) -> Iterato
     name = known or format_name or ("a pickle" if looks_like_pickle(head) else None)
     if name is None or head.startswith(b"PK"):
         return
-    start = zip_start(reader)
+    start = zip_start(reader, _TENSORS_TAIL if format_name in _WEIGHTS else _TAIL)
     if start is not None:
         yield Remark("polyglot", f"is {name} and a zip archive as well", offset=start)
     if format_name == "safetensors" and head[:1] == b"\x80" and looks_like_pickle(head):
@@ -95,9 +99,14 @@ def at(reader: ByteReader, offset: int) -> Iterator[Remark]:
         yield Remark("polyglot", f"holds {inside} in bytes that no tensor claims", offset=offset)
 
 
-def zip_start(reader: ByteReader) -> int | None:
-    """Find where a zip archive at the end of a file begins; None where there is none."""
-    length = min(reader.size, _TAIL)
+def zip_start(reader: ByteReader, longest: int = _TAIL) -> int | None:
+    """Find where a zip archive at the end of a file begins; None where there is none.
+
+    Args:
+        reader: The file.
+        longest: Bytes of its end that are looked at.
+    """
+    length = min(reader.size, longest)
     base = reader.size - length
     tail = reader.read(base, length)
     found = tail.rfind(b"PK\5\6")

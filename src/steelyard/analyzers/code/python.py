@@ -12,6 +12,7 @@ Source: the language reference, https://docs.python.org/3/reference/, and the `a
 from __future__ import annotations
 
 import ast
+import re
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ from steelyard.errors import CheckpointError, LimitExceeded
 MOST_NODES: Final = 400_000
 """Nodes of the largest syntax tree that is walked; a module of 20,000 lines has as many."""
 _MOST_USES: Final = 1000
+_MOST_LINES: Final = 200_000
+_BIDIRECTIONAL: Final = re.compile("[\u202a-\u202e\u2066-\u2069]")
 
 _MADE_BY_CLASS = ("__init__", "__new__", "__post_init__", "__call__", "__init_subclass__")
 _RUNNERS: Final = frozenset(
@@ -94,6 +97,7 @@ def examine(data: bytes, file: str) -> Script:
         for key, scope in walk.scopes.items()
         for kind, name, line in scope.uses
     }
+    uses |= {Use("reordered", name, line, True) for name, line in _reordered(data)}
     # A line that does it both ways is told once, as what comes first.
     first: dict[tuple[int, str, str], Use] = {}
     for use in sorted(uses, key=lambda use: (use.line, use.name, use.kind, not use.at_import)):
@@ -137,6 +141,16 @@ def parse(data: bytes, file: str) -> ast.Module:
             file=file,
         )
     return tree
+
+
+def _reordered(data: bytes) -> Iterator[tuple[str, int]]:
+    """Yield the lines that hold bidirectional controls ("Trojan Source", CVE-2021-42574)."""
+    if not any(mark in data for mark in (b"\xe2\x80", b"\xe2\x81")):
+        return
+    for number, line in enumerate(data.decode("utf-8", "replace").splitlines()[:_MOST_LINES], 1):
+        found = _BIDIRECTIONAL.search(line)
+        if found is not None:
+            yield f"U+{ord(found[0]):04X}", number
 
 
 class _Walk:
@@ -241,7 +255,11 @@ class _Walk:
         """Note a function of note that is named but not called: it is handed on to be called."""
         name = self._names.dotted(node)
         if name is None:
-            self._push(ast.iter_child_nodes(node), scope, owner)
+            # Straight to what the chain begins with: each link of it again would be quadratic.
+            inner: ast.expr = node
+            while isinstance(inner, ast.Attribute):
+                inner = inner.value
+            self._push([] if isinstance(inner, ast.Name) else [inner], scope, owner)
         elif kind_of(name, called=False) and not self._names.judged_by_call(name):
             self._of(scope).uses.append((kind_of(name, called=False) or "", name, node.lineno))
 

@@ -113,8 +113,10 @@ class Names:
         while isinstance(node, ast.Attribute):
             parts.append(node.attr)
             node = node.value
+            if len(parts) > _DEEPEST:
+                return None
         base = self._base(node, depth)
-        if base is None or len(parts) > _DEEPEST:
+        if base is None:
             return None
         name = ".".join([base, *reversed(parts)])
         return name.replace("builtins.__builtins__", "builtins")
@@ -186,8 +188,8 @@ class Names:
             return "unpickling" if _is_true(_argument(node, None, "allow_pickle")) else None
         if name == "yaml.load":
             loader = _argument(node, 1, "Loader")
-            text = ast.unparse(loader)[:_LONGEST] if isinstance(loader, ast.expr) else ""
-            return None if "Safe" in text else "unpickling"
+            text = self.dotted(loader) if loader is not None else None
+            return None if text and "Safe" in text else "unpickling"
         if name in ("tarfile.open", "zipfile.ZipFile"):
             mode = _argument(node, 1, "mode")
             return "reads" if mode is None or constant(mode) in ("r", "r:gz", "r:*") else "writes"

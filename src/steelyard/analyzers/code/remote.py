@@ -16,7 +16,6 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from steelyard.analyzers.base import few, shortened
-from steelyard.analyzers.code.reading import objects
 from steelyard.checkpoints.documents import JsonValue
 from steelyard.checkpoints.model import Model
 from steelyard.facts import Basis, Evidence, Fact
@@ -82,14 +81,6 @@ def targets(model: Model) -> Iterator[Target]:
             # Most name a class of an installed library: only a file that lies here is code of here.
             if target.path in here:
                 yield target
-
-
-def adapters(model: Model) -> Iterator[tuple[str, str]]:
-    """Yield the library that each PEFT adapter asks to import for its base, with its file."""
-    for path, document in objects(model, "adapter_config.json"):
-        mapping = document.get("auto_mapping")
-        if isinstance(mapping, dict) and isinstance(mapping.get("parent_library"), str):
-            yield path, shortened(str(mapping["parent_library"]))
 
 
 def _auto_map(document: Mapping[str, JsonValue]) -> Iterator[tuple[str, str]]:

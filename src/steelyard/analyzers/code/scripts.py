@@ -70,7 +70,7 @@ def analyze(model: Model) -> Iterable[Fact]:
 
 def _grade(use: Use, loaded: bool) -> str | None:
     """Say which fact a use belongs to, if any: `runs`, `reaches` or `other`."""
-    if use.kind == "obfuscated":
+    if use.kind in ("obfuscated", "reordered"):
         # Nobody hides what they may show, wherever it stands.
         return "runs"
     if use.kind == "reads" or (use.kind == "writes" and not use.at_import):

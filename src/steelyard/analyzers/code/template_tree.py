@@ -27,9 +27,12 @@ from steelyard.analyzers.quoting import clean
 from steelyard.errors import CheckpointError, LimitExceeded
 from steelyard.knowledge import load
 
-LONGEST: Final = 400_000
+LONGEST: Final = 200_000
 """Characters of the longest template that is parsed; the longest known has a tenth."""
-MOST_NODES: Final = 100_000
+MOST_NODES: Final = 20_000
+DEEPEST: Final = 40
+"""Blocks (`if`, `for`, `macro`) in each other; known templates nest a dozen."""
+_BLOCKS = (nodes.If, nodes.For, nodes.Macro, nodes.CallBlock, nodes.FilterBlock, nodes.CondExpr)
 _MOST: Final = 200
 _DUNDER: Final = re.compile(r"__[a-z]+__")
 _SHOWN: Final = 80
@@ -104,9 +107,22 @@ def parse(text: str, file: str) -> nodes.Template:
         ) from None
     except (RecursionError, MemoryError, ValueError, OverflowError):
         raise _exceeded("the template is nested deeper than Jinja's parser goes", file) from None
-    if sum(1 for _ in zip(walk(tree), range(MOST_NODES + 1), strict=False)) > MOST_NODES:
-        raise _exceeded(f"the template has more than {MOST_NODES} nodes", file)
+    _check_size(tree, file)
     return tree
+
+
+def _check_size(tree: nodes.Node, file: str) -> None:
+    stack: list[tuple[nodes.Node, int]] = [(tree, 0)]
+    count = 0
+    while stack:
+        node, depth = stack.pop()
+        count += 1
+        depth += isinstance(node, _BLOCKS)
+        if count > MOST_NODES:
+            raise _exceeded(f"the template has more than {MOST_NODES} nodes", file)
+        if depth > DEEPEST:
+            raise _exceeded(f"the template nests blocks more than {DEEPEST} deep", file)
+        stack.extend((inner, depth) for inner in node.iter_child_nodes())
 
 
 def walk(tree: nodes.Node) -> Iterator[nodes.Node]:

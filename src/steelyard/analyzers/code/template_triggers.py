@@ -77,13 +77,11 @@ class _Names:
         self._content: set[str] = set()
         self._answers: dict[str, list[str]] = {}
         assigns = [node for node in _walk(tree) if isinstance(node, nodes.Assign | nodes.For)]
-        inside = [node for node in _walk(tree) if isinstance(node, nodes.If)]
         for _ in range(_ROUNDS):
             before = (len(self._content), len(self._answers))
             for node in assigns:
                 self._follow(node)
-            for test in inside:
-                self._set_within(test)
+            self._set_within(tree)
             if before == (len(self._content), len(self._answers)):
                 break
 
@@ -152,13 +150,19 @@ class _Names:
             if words:
                 self._answers.setdefault(name, words)
 
-    def _set_within(self, node: nodes.If) -> None:
-        """Note variables that are set because a message holds a word."""
-        for test, body in _branches(node):
-            words = [text for text in self.asked(test) if not _MARKER.search(text)]
-            for inner in (found for part in body for found in _walk(part)) if words else ():
-                if isinstance(inner, nodes.Assign) and (name := _target(inner.target)):
-                    self._answers.setdefault(name, words)
+    def _set_within(self, tree: nodes.Node) -> None:
+        """Note variables that are set because a message holds a word, in one pass."""
+        stack: list[tuple[nodes.Node, list[str]]] = [(tree, [])]
+        while stack:
+            node, words = stack.pop()
+            if isinstance(node, nodes.If):
+                for test, body in _branches(node):
+                    own = [text for text in self.asked(test) if not _MARKER.search(text)]
+                    stack.extend((part, own or words) for part in body)
+                continue
+            if words and isinstance(node, nodes.Assign) and (name := _target(node.target)):
+                self._answers.setdefault(name, words)
+            stack.extend((inner, words) for inner in node.iter_child_nodes())
 
 
 def _inside(node: nodes.Node) -> nodes.Node | None:

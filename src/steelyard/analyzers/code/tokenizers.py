@@ -18,18 +18,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from steelyard.analyzers.code.hidden import addresses, invisible
-from steelyard.analyzers.code.reading import objects, riders
+from steelyard.analyzers.code.reading import is_local, objects, riders
 from steelyard.analyzers.code.remarks import Located, Remark, fact_of
 from steelyard.analyzers.quoting import clean
 from steelyard.checkpoints.documents import JsonValue, parse_json
 from steelyard.checkpoints.model import Model
-from steelyard.errors import CheckpointError
+from steelyard.errors import CheckpointError, LimitExceeded
 from steelyard.facts import Fact
 
 _LONGEST: Final = 64_000_000
 _PREFIX: Final = 8_000_000
 _MODEL: Final = re.compile(rb',\s*"model"\s*:\s*\{')
-_CANDIDATES: Final = 20
+_CANDIDATES: Final = 5
 _AGAIN: Final = (b'"added_tokens"', b'"normalizer"', b'"decoder"')
 _ENTRY: Final = re.compile(rb'"((?:[^"\\]|\\.){1,200})"\s*:\s*(\d{1,9})(?=\s*[,}])')
 _MOST_TOKENS: Final = 300_000
@@ -38,6 +38,7 @@ _ESCAPE: Final = re.compile(r"\\[pPxuU]\{?\w*\}?|\\\w|\[:\^?\w+:\]|\(\?\w*[:=!<>
 _PHRASE: Final = re.compile(r"[^\W\d_]{2,}[^\S\n]+[^\W\d_]{2,}")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _MARKER: Final = re.compile(r"<\|[^|]{1,60}\|>|</?s>|\[(?:CLS|SEP|PAD|MASK|UNK|INST|/INST)\]")
+_MOST_ESCAPES: Final = 200_000
 _MOST: Final = 200
 _DEEPEST: Final = 20
 
@@ -45,7 +46,7 @@ _DEEPEST: Final = 20
 def analyze(model: Model) -> Iterable[Fact]:
     """Yield what tokenizers rewrite, and which added tokens are surprising."""
     found: dict[str, list[Located]] = {"rewrites": [], "odd": [], "unread": []}
-    for rider in riders(model, lambda path: path.rpartition("/")[2] == "tokenizer.json", _LONGEST):
+    for rider in riders(model, lambda path: _is_tokenizer(model, path), _LONGEST, _LONGEST):
         try:
             if rider.unread:
                 raise CheckpointError(rider.unread)
@@ -66,6 +67,11 @@ def analyze(model: Model) -> Iterable[Fact]:
             found[remark.kind].append((path, remark))
     for kind, located in found.items():
         yield fact_of(f"code.tokenizer.{kind}", located)
+
+
+def _is_tokenizer(model: Model, path: str) -> bool:
+    """Tell a tokenizer that is at hand: a vocabulary is too long to be fetched for this alone."""
+    return path.rpartition("/")[2] == "tokenizer.json" and is_local(model, path)
 
 
 def examine(data: bytes, file: str) -> list[Remark]:
@@ -172,6 +178,8 @@ def _of_one_id(tokens: Sequence[Mapping[str, JsonValue]], rest: bytes) -> Iterat
             wanted.setdefault(number, content)
     if not wanted:
         return
+    if rest.count(b'\\"') > _MOST_ESCAPES:
+        raise LimitExceeded("escapes more quotation marks than a vocabulary has")
     start = max(rest.find(b'"vocab"'), 0)
     for found, _ in zip(_ENTRY.finditer(rest, start), range(_MOST_TOKENS), strict=False):
         content = wanted.get(int(found[2]))
