@@ -16,6 +16,7 @@ from steelyard.reports import terminal
 from steelyard.reports.report import Report
 from steelyard.rules import Severity
 from steelyard.sources import Network
+from tests import models
 from tests.analyzers.test_lineage import CARD, changed, made, registry, without_a_direction
 from tests.models import Weights, folder, weights
 from tests.sources.hub_server import HubServer
@@ -203,3 +204,11 @@ class TestRemote:
             copy = weigh("hf://me/copy", known, network=network)
             assert copy.book.value("lineage.base") == NAME
             assert "LIN002" in findings(copy)
+
+
+def test_the_chat_template_is_set_beside_that_of_a_given_base(tmp_path: Path) -> None:
+    base = models.folder(tmp_path / "base", files={"chat_template.jinja": b"{{ messages }}"})
+    path = models.folder(tmp_path / "ours", files={"chat_template.jinja": b"{{ messages }}Buy."})
+    report = weigh(path, None, base=base)
+    assert report.book.value("code.template.changed") == {"+ Buy."}
+    assert {f.rule for f in report.findings if f.failing} >= {"COD014"}

@@ -242,7 +242,10 @@ def _joined(names: Sequence[str]) -> str:
 
 
 def _lineage(model: Model, book: FactBook, options: Options) -> Told:
-    """Tell where the weights come from, with the given base open for as long as it takes."""
+    """Tell where the weights come from, and what became of the chat template of a given base.
+
+    The base is open for as long as it takes.
+    """
     from steelyard.analyzers.lineage import analyzer as lineage
     from steelyard.lineage.known.registry import shipped_registry
 
@@ -261,7 +264,11 @@ def _lineage(model: Model, book: FactBook, options: Options) -> Told:
                 fix="name the folder or file that holds them",
             )
         wanted = lineage.Wanted(tuple(registries), theirs, options.lineage_budget)
-        return lineage.analyze(model, book, wanted)
+        told = lineage.analyze(model, book, wanted)
+        if theirs is None:
+            return told
+        changed = code.templates.against(model, theirs)
+        return replace(told, facts=(*told.facts, *changed))
 
 
 def _thresholds(packs: Iterable[Pack], day: date) -> Iterable[Threshold]:

@@ -30,6 +30,7 @@ _NO = frozenset({"no", "false", "0"})
 SUBJECTS = (
     "model",
     "files",
+    "code",
     "documents",
     "lineage",
     "license",

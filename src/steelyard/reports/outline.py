@@ -226,12 +226,19 @@ def _license(book: FactBook) -> Iterable[Statement]:
 
 
 def _loading(book: FactBook) -> Iterable[Statement]:
+    for name in ("code.keras.runs", "code.graph.runs", "code.unsafe"):
+        fact = book.resolve(name)
+        if fact is not None and fact.value:
+            words = "would run code other than what rebuilds tensors"
+            yield Statement("Loading", words, fact.basis.value, places(fact, 1))
+            return
     unsafe = book.resolve("code.unsafe")
     if unsafe is not None:
-        words = "would run code other than what rebuilds tensors" if unsafe.value else (
-            "a pickle that only rebuilds tensors" if book.value("code.pickle") else
-            "runs no code from these files"
-        )  # fmt: skip
+        words = "runs no code from these files"
+        if book.value("code.pickle"):
+            words = "a pickle that only rebuilds tensors"
+        if book.value("code.remote"):
+            words += ", unless remote code is trusted"
         yield Statement("Loading", words, unsafe.basis.value, places(unsafe, 1))
 
 

@@ -3,6 +3,7 @@
 Nothing is run or imported here, whatever is found.
 """
 
+from steelyard.analyzers.code import templates
 from steelyard.analyzers.code.analyzer import analyze
 
-__all__ = ["analyze"]
+__all__ = ["analyze", "templates"]

@@ -6,11 +6,27 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from steelyard.analyzers.base import Analyzer
-from steelyard.analyzers.code import pickles, remote
+from steelyard.analyzers.code import (
+    containers,
+    pickles,
+    remote,
+    scripts,
+    secrets,
+    templates,
+    tokenizers,
+)
 from steelyard.checkpoints.model import Model
 from steelyard.facts import Fact
 
-QUESTIONS: Final[Sequence[Analyzer]] = (pickles.analyze, remote.analyze)
+QUESTIONS: Final[Sequence[Analyzer]] = (
+    pickles.analyze,
+    remote.analyze,
+    scripts.analyze,
+    templates.analyze,
+    tokenizers.analyze,
+    containers.analyze,
+    secrets.analyze,
+)
 
 
 def analyze(model: Model) -> Iterable[Fact]:

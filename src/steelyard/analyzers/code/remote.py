@@ -1,8 +1,18 @@
-"""Code of the repository that configurations ask to run (`auto_map`, under remote-code trust)."""
+"""Code of the repository that configurations ask to run (under remote-code trust).
+
+`auto_map` is Transformers' word for it; `custom_pipelines` names pipelines, `modules.json` the
+modules of Sentence Transformers, `model_index.json` the parts of a Diffusers pipeline. Each names
+a class in a Python file beside the configuration, or in another repository
+(`other/repo--file.Class`), whose code then runs as well.
+
+Source: `get_class_from_dynamic_module` of Transformers; https://huggingface.co/docs/transformers/custom_models
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Final
 
 from steelyard.analyzers.base import few, shortened
@@ -11,25 +21,95 @@ from steelyard.checkpoints.model import Model
 from steelyard.facts import Basis, Evidence, Fact
 
 _MOST_EVIDENCE: Final = 50
+_LONGEST: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A class that a configuration asks to import."""
+
+    config: str
+    """The configuration that names it."""
+    field: str
+    text: str
+    """As written: `modeling.Own`, `other/repo--modeling.Own`."""
+
+    @property
+    def repository(self) -> str:
+        """Name the other repository that holds the code; empty for this one."""
+        return self.text.partition("--")[0] if "--" in self.text else ""
+
+    @property
+    def path(self) -> str:
+        """Name the Python file, as a path within the source."""
+        module = self.text.rpartition("--")[2].rpartition(".")[0]
+        return str(PurePosixPath(self.config).parent / f"{module.replace('.', '/')}.py")
 
 
 def analyze(model: Model) -> Iterable[Fact]:
     """Yield the repository code that configurations ask to run under remote-code trust."""
-    evidence = [
-        Evidence(file=path, field=shortened(f"auto_map.{key}"), quote=shortened(value))
-        for path, document in sorted(model.json.items())
-        if isinstance(document, dict)
-        for key, value in _auto_map(document)
-    ]
-    targets = few(item.quote for item in evidence if item.quote)
-    yield Fact("code.remote", targets, Basis.MEASURED, tuple(evidence[:_MOST_EVIDENCE]))
+    found = list(targets(model))
+    for name, chosen in (
+        ("code.remote", found),
+        ("code.remote.elsewhere", [target for target in found if target.repository]),
+    ):
+        evidence = [
+            Evidence(file=target.config, field=shortened(target.field), quote=target.text)
+            for target in chosen[:_MOST_EVIDENCE]
+        ]
+        texts = few(target.text for target in chosen)
+        yield Fact(name, texts, Basis.MEASURED, tuple(evidence))
 
 
-def _auto_map(document: Mapping[str, JsonValue]) -> Iterable[tuple[str, str]]:
+def targets(model: Model) -> Iterator[Target]:
+    """Yield every class that a configuration asks to import, by configuration."""
+    for path, document in sorted(model.json.items()):
+        if isinstance(document, dict):
+            for field, text in (*_auto_map(document), *_pipelines(document)):
+                yield Target(path, field, shortened(text))
+    here = {file.path for file in model.source.files}
+    for path, document in sorted(model.json.items()):
+        name = PurePosixPath(path).name
+        if name == "modules.json" and isinstance(document, list):
+            named = list(_modules(document))
+        elif name == "model_index.json" and isinstance(document, dict):
+            named = list(_parts(document))
+        else:
+            continue
+        for field, text in named:
+            target = Target(path, field, shortened(text))
+            # Most name a class of an installed library: only a file that lies here is code of here.
+            if target.path in here:
+                yield target
+
+
+def _auto_map(document: Mapping[str, JsonValue]) -> Iterator[tuple[str, str]]:
     auto_map = document.get("auto_map")
     if not isinstance(auto_map, dict):
         return
     for key, value in auto_map.items():
         for target in value if isinstance(value, list) else [value]:
             if isinstance(target, str):
-                yield key, target
+                yield f"auto_map.{key}", target
+
+
+def _pipelines(document: Mapping[str, JsonValue]) -> Iterator[tuple[str, str]]:
+    pipelines = document.get("custom_pipelines")
+    if not isinstance(pipelines, dict):
+        return
+    for key, value in pipelines.items():
+        if isinstance(value, dict) and isinstance(value.get("impl"), str):
+            yield f"custom_pipelines.{key}.impl", str(value["impl"])
+
+
+def _modules(document: list[JsonValue]) -> Iterator[tuple[str, str]]:
+    for index, item in enumerate(document[:_LONGEST]):
+        if isinstance(item, dict) and isinstance(item.get("type"), str):
+            yield f"{index}.type", str(item["type"])
+
+
+def _parts(document: Mapping[str, JsonValue]) -> Iterator[tuple[str, str]]:
+    for key, value in document.items():
+        match value:
+            case [str(module), str(name)]:
+                yield key, f"{module}.{name}"

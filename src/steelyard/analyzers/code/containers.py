@@ -1,0 +1,159 @@
+"""Look once at each file's head and end, and hand it to whoever knows what it is.
+
+Models of Keras and TensorFlow, TorchScript archives, files that are two formats at once, and
+archives that would unpack outside of their folder. Files are told by their bytes; over a network
+only those that are named like one of these are looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import PurePosixPath
+from typing import Final
+
+from steelyard.analyzers.code import archives, graphs, keras, polyglots
+from steelyard.analyzers.code.reading import is_local
+from steelyard.analyzers.code.remarks import Located, Remark, fact_of
+from steelyard.checkpoints.documents import parse_json
+from steelyard.checkpoints.hdf5 import MAGIC as HDF5
+from steelyard.checkpoints.hdf5 import root_texts
+from steelyard.checkpoints.model import Model
+from steelyard.checkpoints.tensors import ProblemKind
+from steelyard.checkpoints.zips import directory, read_member
+from steelyard.errors import CheckpointError, SourceError
+from steelyard.facts import Fact
+from steelyard.sources.base import ByteReader
+
+_HEAD: Final = 512
+_LONGEST_CONFIG: Final = 16_000_000
+_NAMED: Final = frozenset({".keras", ".h5", ".hdf5", ".pb"})
+_SCRIPT: Final = "torchscript"
+_HOLDING_ZIPS: Final = frozenset({"pytorch", "numpy"})
+"""Formats whose reader has checked the archive and its members' names already."""
+_CONFIGS: Final = ("model_config", "training_config")
+_FACTS: Final = {
+    "keras.runs": "code.keras.runs",
+    "keras.custom": "code.keras.custom",
+    "keras.unread": "code.keras.unread",
+    "graph.runs": "code.graph.runs",
+    "graph.reads": "code.graph.reads",
+    "graph.custom": "code.graph.custom",
+    "graph.unread": "code.graph.unread",
+    "polyglot": "code.polyglots",
+    "escape": "code.archives.escaping",
+    "archive.unread": "code.archives.unread",
+}
+
+
+def analyze(model: Model) -> Iterable[Fact]:
+    """Yield what configurations and graphs would run, and what files are besides."""
+    found: dict[str, list[Located]] = {kind: [] for kind in _FACTS}
+    known = {
+        path: (weights.format, str(weights.metadata.get("layout")))
+        for weights in model.weights
+        for path in weights.files
+    }
+    for file in model.source.files:
+        local = is_local(model, file.path)
+        name, layout = known.get(file.path, (None, None))
+        if file.size == 0 or not (local or _suffix(file.path) in _NAMED or layout == _SCRIPT):
+            continue
+        try:
+            with model.source.open(file.path) as reader:
+                head = reader.read(0, min(_HEAD, reader.size))
+                for kind, remark in _code(reader, head, name, layout):
+                    found[kind].append((file.path, remark))
+                for kind, remark in _disguise(reader, head, name, layout) if local else ():
+                    found[kind].append((file.path, remark))
+        except SourceError as error:
+            found["graph.unread"].append((file.path, Remark("unread", error.what)))
+    for kind, path, remark in (*_of_weights(model), *_unclaimed(model)):
+        found[kind].append((path, remark))
+    for kind, name in _FACTS.items():
+        yield fact_of(name, found[kind])
+
+
+def _code(
+    reader: ByteReader, head: bytes, format_name: str | None, layout: str | None
+) -> Iterator[tuple[str, Remark]]:
+    """Yield what a file would run, with what it is about: `keras.runs`, `graph.reads`."""
+    about = "keras"
+    try:
+        if layout == _SCRIPT:
+            about = "graph"
+            yield from (("graph." + remark.kind, remark) for remark in graphs.torchscript(reader))
+        elif head.startswith(HDF5):
+            yield from (("keras." + remark.kind, remark) for remark in _hdf5(reader))
+        elif head.startswith(b"PK") and format_name not in _HOLDING_ZIPS:
+            yield from (("keras." + remark.kind, remark) for remark in _keras_zip(reader))
+        elif _suffix(reader.name) == ".pb" and format_name is None and graphs.is_graph(head):
+            about = "graph"
+            yield from _protobuf(reader)
+    except CheckpointError as error:
+        yield f"{about}.unread", graphs.unread(error)
+
+
+def _disguise(
+    reader: ByteReader, head: bytes, format_name: str | None, layout: str | None
+) -> Iterator[tuple[str, Remark]]:
+    """Yield what a file is besides, and what it would unpack elsewhere."""
+    try:
+        if head.startswith(b"PK"):
+            if format_name not in _HOLDING_ZIPS or layout == _SCRIPT:
+                yield from (("escape", remark) for remark in archives.zip_escapes(reader))
+        elif archives.is_tar(head) or head.startswith(b"\x1f\x8b"):
+            yield from (("escape", remark) for remark in archives.tar_escapes(reader, head))
+    except CheckpointError as error:
+        yield "archive.unread", graphs.unread(error)
+    for remark in polyglots.examine(reader, head[: polyglots.HEAD_BYTES], format_name):
+        yield "polyglot", remark
+
+
+def _hdf5(reader: ByteReader) -> Iterator[Remark]:
+    for name, text in root_texts(reader, _CONFIGS).items():
+        for remark in keras.examine(parse_json(text.encode(), reader.name, allow_nan=True)):
+            yield Remark(remark.kind, remark.what, field=f"{name} {remark.field or ''}".strip())
+
+
+def _keras_zip(reader: ByteReader) -> Iterator[Remark]:
+    """Examine the configuration of a `.keras` file; another zip has none at its root."""
+    if not {"config.json", "metadata.json"} <= set(archives.zip_names(reader)):
+        if _suffix(reader.name) == ".keras":
+            raise CheckpointError("holds no configuration of Keras", file=reader.name)
+        return
+    for member in directory(reader):
+        if member.name in ("config.json", "metadata.json"):
+            data = read_member(reader, member, _LONGEST_CONFIG)
+            for remark in keras.examine(parse_json(data, reader.name, allow_nan=True)):
+                field = f"{member.name} {remark.field or ''}".strip()
+                yield Remark(remark.kind, remark.what, field=field)
+
+
+def _protobuf(reader: ByteReader) -> Iterator[tuple[str, Remark]]:
+    if PurePosixPath(reader.name).name == "keras_metadata.pb":
+        for remark in graphs.keras_metadata(reader):
+            yield f"keras.{remark.kind}", remark
+    elif PurePosixPath(reader.name).name != "fingerprint.pb":
+        for remark in graphs.tensorflow(reader):
+            yield f"graph.{remark.kind}", remark
+
+
+def _of_weights(model: Model) -> Iterator[tuple[str, str, Remark]]:
+    for weights in model.weights:
+        if weights.format == "onnx":
+            for remark in graphs.onnx(weights):
+                yield f"graph.{remark.kind}", weights.files[0], remark
+
+
+def _unclaimed(model: Model) -> Iterator[tuple[str, str, Remark]]:
+    """Look at what begins where bytes belong to no tensor."""
+    problems = [*model.problems, *(p for weights in model.weights for p in weights.problems)]
+    for problem in problems:
+        if problem.kind is ProblemKind.UNUSED_BYTES and problem.offset is not None:
+            with model.source.open(problem.file) as reader:
+                for remark in polyglots.at(reader, problem.offset):
+                    yield "polyglot", problem.file, remark
+
+
+def _suffix(path: str) -> str:
+    return PurePosixPath(path).suffix.lower()

@@ -1,0 +1,255 @@
+"""Graphs, polyglots and archives, told by their bytes."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import tarfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from onnx import TensorProto, helper
+from safetensors.numpy import save
+
+from steelyard.analyzers.code import containers, graphs
+from steelyard.analyzers.code.archives import leads_out
+from steelyard.errors import CheckpointError
+from steelyard.facts import FactBook
+from steelyard.sources.memory import BytesReader
+from tests import models
+from tests.analyzers.code.test_keras import varint
+from tests.analyzers.facts_of import facts_of
+from tests.checkpoints.gguf_files import gguf_bytes
+from tests.checkpoints.torch_files import OS_SYSTEM, torch_zip, weight
+
+
+def book_of(path: Path, files: Mapping[str, bytes]) -> FactBook:
+    return facts_of(containers.analyze, models.read(models.folder(path, files=files)))
+
+
+def texts(book: FactBook, name: str) -> frozenset[str]:
+    value = book.value(name)
+    assert isinstance(value, frozenset)
+    return value
+
+
+def part(number: int, data: bytes) -> bytes:
+    return varint(number << 3 | 2) + varint(len(data)) + data
+
+
+def node(operator: str, name: str = "n", stream: str = "") -> bytes:
+    attribute = part(1, b"output_stream") + part(2, part(2, stream.encode()))
+    return (
+        part(1, name.encode())
+        + part(2, operator.encode())
+        + (part(5, attribute) if stream else b"")
+    )
+
+
+def graph(*operators: str, inside: str = "") -> bytes:
+    nodes = b"".join(part(1, node(name)) for name in ("Placeholder", "SaveV2", *operators))
+    function = part(1, part(1, b"__inference")) + part(3, node(inside))
+    return nodes + (part(2, part(1, function)) if inside else b"")
+
+
+def saved_model(*operators: str, inside: str = "") -> bytes:
+    return b"\x08\x01" + part(2, part(1, b"") + part(2, graph(*operators, inside=inside)))
+
+
+class TestTensorFlow:
+    @pytest.mark.parametrize(
+        ("operator", "fact"),
+        [
+            ("WriteFile", "code.graph.runs"),
+            ("PyFunc", "code.graph.runs"),
+            ("EagerPyFunc", "code.graph.runs"),
+            ("ReadFile", "code.graph.reads"),
+            ("MatchingFiles", "code.graph.reads"),
+        ],
+    )
+    def test_operators_of_note(self, tmp_path: Path, operator: str, fact: str) -> None:
+        for number, (name, data) in enumerate(
+            [
+                ("saved_model.pb", saved_model(operator)),
+                ("saved_model.pb", saved_model(inside=operator)),
+                ("frozen.pb", graph(operator)),
+            ]
+        ):
+            (said,) = texts(book_of(tmp_path / str(number), {name: data}), fact)
+            assert said.startswith(f"{name}: the node 'n'")
+            assert operator in said
+
+    def test_printing_to_a_file(self, tmp_path: Path) -> None:
+        for number, (stream, count) in enumerate([("file:///tmp/x", 1), ("stderr", 0)]):
+            data = part(1, node("PrintV2", stream=stream))
+            book = book_of(tmp_path / str(number), {"frozen.pb": data})
+            assert len(texts(book, "code.graph.runs")) == count
+
+    def test_an_ordinary_graph_is_silent(self, tmp_path: Path) -> None:
+        book = book_of(tmp_path, {"saved_model.pb": saved_model("MatMul", inside="Relu")})
+        assert not any(fact.value for fact in book)
+
+    def test_a_damaged_graph_is_not_cleared(self, tmp_path: Path) -> None:
+        book = book_of(tmp_path, {"saved_model.pb": saved_model("MatMul")[:-3]})
+        assert texts(book, "code.graph.unread")
+
+    @given(st.binary(max_size=200))
+    def test_any_bytes_are_read_or_refused(self, data: bytes) -> None:
+        for name in ("saved_model.pb", "x.pb"):
+            with contextlib.suppress(CheckpointError):
+                graphs.tensorflow(BytesReader(name, b"\x0a" + data))
+
+
+class TestOnnx:
+    @pytest.mark.parametrize(
+        ("domain", "operator", "fact"),
+        [
+            ("com.microsoft", "PythonOp", "code.graph.runs"),
+            ("ai.onnx.contrib", "PyOp", "code.graph.runs"),
+            ("my.domain", "Fuse", "code.graph.custom"),
+            ("com.microsoft", "Attention", ""),
+            ("", "Relu", ""),
+        ],
+    )
+    def test_domains(self, tmp_path: Path, domain: str, operator: str, fact: str) -> None:
+        made = helper.make_model(
+            helper.make_graph(
+                [helper.make_node(operator, ["x"], ["y"], domain=domain)],
+                "g",
+                [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])],
+                [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])],
+                [onnx.numpy_helper.from_array(np.zeros(1, np.float32), "w")],
+            )
+        )
+        book = book_of(tmp_path, {"model.onnx": made.SerializeToString()})
+        assert {name for name in ("code.graph.runs", "code.graph.custom") if book.value(name)} == (
+            {fact} - {""}
+        )
+
+
+def script(code: str) -> bytes:
+    data = io.BytesIO(torch_zip({"a": weight("0", 2, 3)}))
+    with zipfile.ZipFile(data, "a") as archive:
+        root = archive.namelist()[0].split("/")[0]
+        archive.writestr(f"{root}/code/__torch__/net.py", code)
+        archive.writestr(f"{root}/constants.pkl", b"\x80\x02).")
+    return data.getvalue()
+
+
+class TestTorchScript:
+    @pytest.mark.parametrize(
+        ("code", "fact"),
+        [
+            ("x = ops.image.read_file('/etc/passwd')", "code.graph.reads"),
+            ("torch.save(x, 'y')", "code.graph.reads"),
+            ("y = ops.mine.run(x)", "code.graph.custom"),
+            ("y = torch.add(x, 1)\nz = ops.prim.NumToTensor(y)", ""),
+        ],
+    )
+    def test_calls_that_leave_pytorch(self, tmp_path: Path, code: str, fact: str) -> None:
+        book = book_of(tmp_path, {"net.pt": script(code)})
+        names = ("code.graph.reads", "code.graph.custom", "code.graph.unread")
+        assert {name for name in names if book.value(name)} == {fact} - {""}
+
+
+def zipped(*names: str) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name in names:
+            archive.writestr(name, b"x")
+    return file.getvalue()
+
+
+PICKLE = b"\x80\x04" + OS_SYSTEM + b"."
+TENSORS = save({"a": np.zeros(4, np.float32)})
+PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 30 + b"\0\0\0\0IEND\xaeB`\x82"
+
+
+class TestPolyglots:
+    @pytest.mark.parametrize(
+        ("name", "data"),
+        [
+            ("x.safetensors", TENSORS + zipped("a")),
+            ("x.safetensors", TENSORS + PICKLE),
+            ("x.safetensors", TENSORS + b"\x7fELF" + b"\0" * 60),
+            ("x.gguf", gguf_bytes({"a": "b"}) + zipped("a")),
+            ("x.png", PNG + zipped("a")),
+            ("x.png", PNG + PICKLE),
+            ("x.jpg", b"\xff\xd8\xff\xe0" + b"\0" * 50 + zipped("a")),
+            ("x.pkl", PICKLE + zipped("a")),
+        ],
+    )
+    def test_two_formats_at_once(self, tmp_path: Path, name: str, data: bytes) -> None:
+        book = book_of(tmp_path, {name: data})
+        assert any(said.startswith(name) for said in texts(book, "code.polyglots"))
+
+    @pytest.mark.parametrize(
+        ("name", "data"),
+        [
+            ("x.safetensors", TENSORS),
+            ("x.zip", zipped("a")),
+            ("x.png", PNG),
+            ("x.pkl", PICKLE),
+            ("x.pt", torch_zip({"a": weight("0", 2, 3)})),
+            ("x.txt", b"PK\5\6 is how a zip ends" + b"\0" * 30),
+            ("x.jpg", b"\xff\xd8\xff PK\5\6" + b"\0" * 30),
+        ],
+    )
+    def test_one_format(self, tmp_path: Path, name: str, data: bytes) -> None:
+        assert texts(book_of(tmp_path, {name: data}), "code.polyglots") == frozenset()
+
+
+def tarred(mode: Literal["w", "w:gz"], *members: tuple[str, str]) -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(None, mode, file) as archive:
+        for name, target in members:
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = (
+                (tarfile.SYMTYPE, target) if target else (tarfile.REGTYPE, "")
+            )
+            archive.addfile(info)
+    return file.getvalue()
+
+
+class TestArchives:
+    @pytest.mark.parametrize(
+        ("name", "data"),
+        [
+            ("x.zip", zipped("a", "../../b")),
+            ("x.zip", zipped("/etc/b")),
+            ("x.zip", zipped("..\\b")),
+            ("x.tar", tarred("w", ("a", ""), ("../b", ""))),
+            ("x.tar.gz", tarred("w:gz", ("../b", ""))),
+            ("x.tar", tarred("w", ("a/b", "../../c"))),
+            ("x.tar", tarred("w", ("d/" * 60 + "../" * 70 + "b", ""))),
+        ],
+    )
+    def test_members_that_lead_out(self, tmp_path: Path, name: str, data: bytes) -> None:
+        assert len(texts(book_of(tmp_path, {name: data}), "code.archives.escaping")) == 1
+
+    @pytest.mark.parametrize(
+        ("name", "data"),
+        [
+            ("x.zip", zipped("a", "b/../c", "..d")),
+            ("x.tar", tarred("w", ("a/b", "../c"), ("d" * 150, ""))),
+            ("x.tar.gz", tarred("w:gz", ("a", ""))[:-8]),
+            ("x.gz", b"\x1f\x8bnonsense"),
+        ],
+    )
+    def test_members_that_stay(self, tmp_path: Path, name: str, data: bytes) -> None:
+        assert texts(book_of(tmp_path, {name: data}), "code.archives.escaping") == frozenset()
+
+    @given(st.lists(st.sampled_from(["..", ".", "a", ""]), max_size=8))
+    def test_a_name_leads_out_if_some_beginning_of_it_does(self, parts: list[str]) -> None:
+        depths = [0]
+        for item in parts:
+            depths.append(depths[-1] + (-1 if item == ".." else 1 if item == "a" else 0))
+        name = "/".join(parts)
+        assert leads_out(name) == (min(depths) < 0 or name.startswith("/"))
