@@ -246,6 +246,7 @@ def _lineage(model: Model, book: FactBook, options: Options) -> Told:
 
     The base is open for as long as it takes.
     """
+    from steelyard.analyzers.code import templates
     from steelyard.analyzers.lineage import analyzer as lineage
     from steelyard.lineage.known.registry import shipped_registry
 
@@ -267,7 +268,7 @@ def _lineage(model: Model, book: FactBook, options: Options) -> Told:
         told = lineage.analyze(model, book, wanted)
         if theirs is None:
             return told
-        changed = code.templates.against(model, theirs)
+        changed = templates.against(model, theirs)
         return replace(told, facts=(*told.facts, *changed))
 
 

@@ -52,7 +52,7 @@ def interpret(
         end: First byte of the file that is not part of it; the end of the file by default.
         keep: Whether what it holds is wanted, as for tensors; without, far more can be read, as
             only imports, calls and what may be files within it are kept.
-        amid: What a pickle that these bytes lie amid remembers; it may also have left values behind.
+        amid: What a pickle that these bytes lie amid remembers; it may have left values behind.
 
     Returns:
         The stream, complete or not.
