@@ -6,13 +6,10 @@ LZ4 need libraries that not everybody has (the extra `compressed`).
 
 from __future__ import annotations
 
-import bz2
-import lzma
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from steelyard.checkpoints.examining.findings import Budget
 from steelyard.errors import CheckpointError, LimitExceeded, Unsupported
@@ -26,6 +23,9 @@ _KEPT: Final = 8_000_000
 """Unpacked data up to this length stays in memory; longer data is unpacked again when needed."""
 
 
+_LZMA_MEMORY: Final = 1 << 28
+
+
 class _Decompressor(Protocol):
     @property
     def eof(self) -> bool: ...
@@ -36,8 +36,7 @@ class _Decompressor(Protocol):
     def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Packing:
+class Packing(NamedTuple):
     """One way of compressing."""
 
     name: str
@@ -124,6 +123,14 @@ class _Zstandard:
         return out
 
 
+def _failures() -> tuple[type[Exception], ...]:
+    """Name what the decompressors raise for data that they do not understand."""
+    failures: tuple[type[Exception], ...] = (
+        zlib.error, OSError, EOFError, ValueError, RuntimeError, _library("lzma").LZMAError
+    )  # fmt: skip
+    return failures
+
+
 def _library(name: str) -> Any:
     try:
         return import_module(name)
@@ -139,13 +146,23 @@ def _lz4() -> _Decompressor:
     return made
 
 
+def _bzip2() -> _Decompressor:
+    made: _Decompressor = _library("bz2").BZ2Decompressor()
+    return made
+
+
+def _lzma() -> _Decompressor:
+    made: _Decompressor = _library("lzma").LZMADecompressor(memlimit=_LZMA_MEMORY)
+    return made
+
+
 RAW_DEFLATE: Final = Packing("deflate", (), lambda: _Zlib(-zlib.MAX_WBITS))
-BZIP2: Final = Packing("bzip2", (b"BZh",), bz2.BZ2Decompressor)
+BZIP2: Final = Packing("bzip2", (b"BZh",), _bzip2)
 PACKINGS: Final = (
     Packing("gzip", (b"\x1f\x8b\x08",), lambda: _Zlib(16 + zlib.MAX_WBITS)),
     BZIP2,
-    Packing("xz", (b"\xfd7zXZ\0",), lambda: lzma.LZMADecompressor(memlimit=1 << 28)),
-    Packing("lzma", (b"]\0\0",), lambda: lzma.LZMADecompressor(memlimit=1 << 28)),
+    Packing("xz", (b"\xfd7zXZ\0",), _lzma),
+    Packing("lzma", (b"]\0\0",), _lzma),
     Packing("zstandard", (b"\x28\xb5\x2f\xfd",), _Zstandard),
     Packing("lz4", (b"\4\x22\x4d\x18",), _lz4),
     Packing("zlib", (b"x\1", b"x\x5e", b"x\x9c", b"x\xda"), lambda: _Zlib(zlib.MAX_WBITS)),
@@ -208,7 +225,7 @@ class Packed:
                     break
             try:
                 out = inner.decompress(waiting, PIECE)
-            except (zlib.error, OSError, lzma.LZMAError, EOFError, ValueError, RuntimeError) as why:
+            except _failures() as why:
                 raise self._broken(f"it does not unpack: {why}", at) from None
             waiting = b""
             if out:

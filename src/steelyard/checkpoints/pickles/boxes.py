@@ -6,7 +6,6 @@ say yes too often, and never says no where a file begins with what `examining` k
 
 from __future__ import annotations
 
-import base64
 import binascii
 import re
 from typing import Final
@@ -74,7 +73,7 @@ def decoded_start(text: str) -> bytes:
         return b""
     start = start.rstrip("=")
     try:
-        return base64.b64decode(start[: len(start) // 4 * 4].translate(_URL_SAFE))
+        return binascii.a2b_base64(start[: len(start) // 4 * 4].translate(_URL_SAFE))
     except binascii.Error:
         return b""
 
@@ -82,13 +81,13 @@ def decoded_start(text: str) -> bytes:
 def decoded(text: str) -> bytes:
     """Return the bytes of a text that is base64, up to where it stops being so; perhaps none."""
     whole = "".join(text.split()).translate(_URL_SAFE)
-    match = _WHOLE_BASE64.match(whole)
+    match = re.match(_WHOLE_BASE64, whole)
     body = match[0] if match else ""
     try:
-        return base64.b64decode(body + "=" * (-len(body) % 4))
+        return binascii.a2b_base64(body + "=" * (-len(body) % 4))
     except binascii.Error:
-        return base64.b64decode(body[: len(body) // 4 * 4])
+        return binascii.a2b_base64(body[: len(body) // 4 * 4])
 
 
 _URL_SAFE: Final = str.maketrans("-_", "+/")
-_WHOLE_BASE64 = re.compile(r"[A-Za-z0-9+/]*")
+_WHOLE_BASE64: Final = r"[A-Za-z0-9+/]*"

@@ -37,7 +37,7 @@ from steelyard.checkpoints.pickles.values import (
     items_of,
 )
 from steelyard.checkpoints.pickles.words import in_words
-from steelyard.checkpoints.tensors import PickleImport, Problem, ProblemKind
+from steelyard.checkpoints.problems import PickleImport, Problem, ProblemKind
 from steelyard.errors import CheckpointError, LimitExceeded
 
 HIGHEST_PROTOCOL: Final = 5
@@ -66,9 +66,18 @@ class Machine:
         file: How problems and imports name the file.
         limits: Bounds on steps and values.
         keep: Whether what the stream holds is wanted, or only what it would import and call.
+        most: How many opcodes it may take; what `limits` say by default.
     """
 
-    def __init__(self, cursor: Cursor, file: str, limits: Limits, *, keep: bool = True) -> None:
+    def __init__(
+        self,
+        cursor: Cursor,
+        file: str,
+        limits: Limits,
+        *,
+        keep: bool = True,
+        most: int | None = None,
+    ) -> None:
         self.cursor = cursor
         self.keep = keep
         if not keep:
@@ -87,8 +96,11 @@ class Machine:
         self.memo = Memo()
         self._file = file
         self._limits = limits
-        self._values_left = limits.json_nodes if keep else limits.examined_values
-        self._budget = self._values_left
+        self.values_left = limits.json_nodes if keep else limits.examined_values
+        """How many more values may be kept."""
+        self._budget = self.values_left
+        stated = limits.opcodes if keep else limits.examined_opcodes
+        self._most = stated if most is None else most
         self._marks: list[int] = []
         self._globals: dict[tuple[str, str], Global] = {}
         self._calls: list[Call] = []
@@ -120,7 +132,7 @@ class Machine:
             end_offset=self.cursor.offset if self.stopped else self.offset,
             complete=self.stopped,
             opcodes=self.opcodes,
-            cost=self._budget - max(self._values_left, 0),
+            cost=self._budget - max(self.values_left, 0),
             problems=tuple(self._problems),
             boxes=tuple(self._boxes),
             memo=self.memo,
@@ -144,7 +156,7 @@ class Machine:
             CheckpointError: Where they make no sense; `offset` tells where that is.
             LimitExceeded: If there are too many.
         """
-        most = self._limits.opcodes if self.keep else self._limits.examined_opcodes
+        most = self._most
         self._broken = True
         while not self._batch(min(_BATCH, most - self.opcodes)):
             if self.opcodes >= most:
@@ -214,8 +226,8 @@ class Machine:
 
     def _spend(self, values: int) -> None:
         """Count values against the limit before they are made."""
-        self._values_left -= values
-        if self._values_left < 0:
+        self.values_left -= values
+        if self.values_left < 0:
             raise self._excess(f"more than {self._budget} values")
 
     def push_new(self, value: Value) -> None:
@@ -238,9 +250,13 @@ class Machine:
         if self.keep:
             self.push_new(value)
             return
-        if len(value) >= SHORTEST_FILE and may_be_file_in_text(value):
-            self.add_box(Box("string", offset, length, text=value))
-        self.stack.append(value if len(value) <= LONGEST_KEPT else Opaque("str", offset, length))
+        if length >= SHORTEST_FILE:
+            if may_be_file_in_text(value):
+                self.add_box(Box("string", offset, length, text=value))
+            if length > LONGEST_KEPT:
+                self.stack.append(Opaque("str", offset, length))
+                return
+        self.stack.append(value)
 
     def push_opaque(self, value: Opaque) -> None:
         """Push content that was stepped over, and remember it where it may be a file."""
