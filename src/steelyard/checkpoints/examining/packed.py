@@ -9,12 +9,25 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterator
 from importlib import import_module
-from typing import Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from steelyard.checkpoints.examining.findings import Budget
 from steelyard.errors import CheckpointError, LimitExceeded, Unsupported
 from steelyard.sources.base import ByteReader
 from steelyard.sources.memory import BytesReader, check_range
+
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class _Decompressor(Protocol):
+        @property
+        def eof(self) -> bool: ...
+
+        @property
+        def unused_data(self) -> bytes | None: ...
+
+        def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
+
 
 PIECE: Final = 1 << 17
 """Most bytes that come out at a time."""
@@ -26,22 +39,12 @@ _KEPT: Final = 8_000_000
 _LZMA_MEMORY: Final = 1 << 28
 
 
-class _Decompressor(Protocol):
-    @property
-    def eof(self) -> bool: ...
-
-    @property
-    def unused_data(self) -> bytes | None: ...
-
-    def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
-
-
 class Packing(NamedTuple):
     """One way of compressing."""
 
     name: str
     magic: tuple[bytes, ...]
-    make: Callable[[], _Decompressor]
+    make: Callable[[], Any]
 
 
 class _Zlib:
@@ -280,7 +283,8 @@ class Packed:
         return _Again(self, size), failed
 
     def _made(self) -> _Decompressor:
-        return self.packing.make()
+        made: _Decompressor = self.packing.make()
+        return made
 
     def _broken(self, what: str, offset: int) -> CheckpointError:
         return CheckpointError(

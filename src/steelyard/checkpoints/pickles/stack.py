@@ -106,8 +106,8 @@ class Stack:
             if may_be_file_in_text(value):
                 self.add_box(Box("string", offset, length, text=value))
             if length > LONGEST_KEPT:
-                self.stack.append(Opaque("str", offset, length))
-                return
+                # How it begins tells what it is; with the mark behind it is the name of nothing.
+                value = value[:LONGEST_KEPT] + "…"
         self.stack.append(value)
 
     def push_opaque(self, value: Opaque) -> None:

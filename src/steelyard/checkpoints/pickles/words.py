@@ -59,7 +59,7 @@ def _call(call: Call, depth: int) -> str:
 def _value(value: Value, depth: int) -> str:
     match value:
         case str():
-            return f'"{_escaped(_cut(value, _LONGEST_TEXT))}"'
+            return f'"{_cut(_escaped(value), _LONGEST_TEXT)}"'
         case int() | float() | None:
             return _cut(str(value), _LONGEST_TEXT)
         case Call():
