@@ -55,12 +55,29 @@ def nothing_is_run(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     assert run == []
 
 
-def weighed(folder: Path, name: str, data: bytes) -> Report:
-    """Audit a file beside sound weights, so that a file that is refused hides nothing."""
-    header = json.dumps({"w": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}}).encode()
-    (folder / "zz.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + b"1")
-    (folder / name).write_bytes(data)
-    return audit(folder, as_of=AS_OF, options=options())
+class Weigher:
+    """Audit each file once, whoever asks; beside sound weights, so that no refusal hides it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._reports: dict[str, Report] = {}
+
+    def __call__(self, title: str) -> Report:
+        if title not in self._reports:
+            name, data = (BAD | BENIGN)[title]
+            folder = self._folder / str(len(self._reports))
+            folder.mkdir()
+            header = json.dumps({"w": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}})
+            sound = struct.pack("<Q", len(header)) + header.encode() + b"1"
+            (folder / "zz.safetensors").write_bytes(sound)
+            (folder / name).write_bytes(data)
+            self._reports[title] = audit(folder, as_of=AS_OF, options=options())
+        return self._reports[title]
+
+
+@pytest.fixture(scope="module")
+def weighed(tmp_path_factory: pytest.TempPathFactory) -> Weigher:
+    return Weigher(tmp_path_factory.mktemp("corpus"))
 
 
 def told(report: Report) -> list[str]:
@@ -73,15 +90,15 @@ def test_the_corpus_is_large_enough() -> None:
 
 
 @pytest.mark.parametrize("title", BAD)
-def test_what_would_run_is_told(title: str, tmp_path: Path) -> None:
-    report = weighed(tmp_path, *BAD[title])
+def test_what_would_run_is_told(title: str, weighed: Weigher) -> None:
+    report = weighed(title)
     assert told(report)
     assert report.book.value("code.unsafe") is not False
 
 
 @pytest.mark.parametrize("title", FOUND)
-def test_what_is_dangerous_is_found_in_every_hiding_place(title: str, tmp_path: Path) -> None:
-    report = weighed(tmp_path, *BAD[title])
+def test_what_is_dangerous_is_found_in_every_hiding_place(title: str, weighed: Weigher) -> None:
+    report = weighed(title)
     assert "INT001" in told(report)
     calls = report.book.value("code.calls")
     assert isinstance(calls, frozenset)
@@ -89,8 +106,8 @@ def test_what_is_dangerous_is_found_in_every_hiding_place(title: str, tmp_path: 
 
 
 @pytest.mark.parametrize("title", BENIGN)
-def test_what_runs_nothing_is_at_most_a_note(title: str, tmp_path: Path) -> None:
-    report = weighed(tmp_path, *BENIGN[title])
+def test_what_runs_nothing_is_at_most_a_note(title: str, weighed: Weigher) -> None:
+    report = weighed(title)
     assert told(report) == []
     assert report.book.value("code.unsafe") is False
 
@@ -115,15 +132,13 @@ def by_fickling(data: bytes) -> bool:
 
 
 @pytest.mark.parametrize("peer", ["picklescan", "fickling"])
-def test_what_peers_call_malicious_we_do(peer: str, tmp_path: Path) -> None:
+def test_what_peers_call_malicious_we_do(peer: str, weighed: Weigher) -> None:
     accused = 0
-    for number, (title, (name, data)) in enumerate((BAD | BENIGN).items()):
+    for title, (name, data) in (BAD | BENIGN).items():
         if not (by_picklescan(name, data) if peer == "picklescan" else by_fickling(data)):
             continue
         if title in BENIGN and title.startswith(FALSE_ALARMS):
             continue
         accused += 1
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        assert told(weighed(folder, name, data)), title
+        assert told(weighed(title)), title
     assert accused > 50

@@ -10,13 +10,14 @@ from pathlib import PurePosixPath
 
 PICKLE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib"})
 """Suffixes of files that are loaded as pickles."""
+_PICKLE_ENDS = tuple(sorted(PICKLE_SUFFIXES))
 _WEIGHT_SUFFIXES = PICKLE_SUFFIXES | {
     ".safetensors", ".gguf", ".ggml", ".onnx", ".npz", ".npy", ".h5", ".keras", ".jit",
     ".tflite", ".pb", ".msgpack", ".mlmodel", ".ot", ".pdparams", ".mar", ".ptl", ".pte", ".model",
 }  # fmt: skip
 _WEIGHT_NAMES = frozenset({"model"})
 """Whole names: each component of a spaCy pipeline keeps its weights in such a file."""
-_TENSORFLOW_JS = re.compile(r"group\d+-shard\d+of\d+(\.|$)")
+_TENSORFLOW_JS = r"group\d+-shard\d+of\d+(\.|$)"
 _NOT_WEIGHTS = frozenset({"tokenizer.model", "spiece.model", "sentencepiece.bpe.model"})
 
 
@@ -30,9 +31,9 @@ def named_like_weights(path: str) -> bool:
 
 def named_like_pickle(path: str) -> bool:
     """Tell whether a file's name is one under which pickles are loaded."""
-    return PurePosixPath(path).suffix.lower() in PICKLE_SUFFIXES
+    return path.lower().endswith(_PICKLE_ENDS)
 
 
 def is_tensorflow_js(path: str) -> bool:
     """Tell the shards that TensorFlow.js's converter writes: raw numbers, known by their names."""
-    return _TENSORFLOW_JS.match(PurePosixPath(path).name) is not None
+    return re.match(_TENSORFLOW_JS, PurePosixPath(path).name) is not None

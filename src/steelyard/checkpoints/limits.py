@@ -9,9 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Limits:
-    """Bounds on one file. All sizes in bytes."""
+    """Bounds on one file. All sizes in bytes.
+
+    Nothing compares or prints them, and every method of a class this wide costs a start-up.
+    """
 
     header_bytes: int = 100_000_000
     """Longest header; safetensors' own bound."""

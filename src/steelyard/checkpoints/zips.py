@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 import zlib
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from steelyard.checkpoints.limits import DEFAULT_LIMITS, Limits
 from steelyard.errors import CheckpointError, LimitExceeded, Truncated, Unsupported
@@ -56,8 +56,7 @@ class ZipMember:
     """Where the member's bytes begin, from the local header."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
+class _Entry(NamedTuple):
     """A member as the central directory states it."""
 
     raw_name: bytes

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from steelyard.checkpoints.limits import Limits
 from steelyard.checkpoints.zips import DEFLATED, STORED, directory
@@ -30,8 +29,7 @@ _BLOCK: Final = 512
 _USTAR = (257, b"ustar")
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     """One file in an archive."""
 
     name: str

@@ -21,7 +21,7 @@ from steelyard.checkpoints.examining.findings import Budget, Findings
 from steelyard.checkpoints.examining.looking import Look
 from steelyard.checkpoints.filenames import named_like_pickle, named_like_weights
 from steelyard.checkpoints.limits import DEFAULT_LIMITS, Limits
-from steelyard.checkpoints.tensors import PickleImport, Problem
+from steelyard.checkpoints.problems import PickleImport, Problem
 from steelyard.errors import located
 from steelyard.sources.base import ByteReader, Source
 from steelyard.sources.memory import BytesReader

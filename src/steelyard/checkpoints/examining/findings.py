@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 from steelyard.checkpoints.limits import DEFAULT_LIMITS, Limits
-from steelyard.checkpoints.tensors import PickleImport, Problem, ProblemKind
+from steelyard.checkpoints.problems import PickleImport, Problem, ProblemKind
 from steelyard.errors import CheckpointError, LimitExceeded
 
 _MOST_PROBLEMS: Final = 1000
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Budget:
     """How much may still be done; what one file uses is missing to the next."""
 
@@ -23,10 +23,6 @@ class Budget:
     def __post_init__(self) -> None:
         self.opcodes = self.limits.examined_opcodes
         self.unpacked = self.limits.unpacked_bytes
-
-    def for_stream(self) -> Limits:
-        """Return the limits of the next pickle."""
-        return replace(self.limits, examined_opcodes=max(self.opcodes, 0))
 
     def unpack(self, count: int, file: str) -> None:
         """Count bytes that came out of compressed data.
@@ -44,7 +40,7 @@ class Budget:
             )
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Findings:
     """What was found in one file."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Final
 
-from steelyard.knowledge import load
+from steelyard.knowledge import load_lists
 
 REBUILDS: Final = "rebuilds"
 """It only puts tensors and plain values together."""
@@ -26,7 +26,7 @@ def grade(name: str) -> str:
 @cache
 def _tables() -> tuple[frozenset[str], frozenset[str], tuple[str, ...]]:
     """Return what rebuilds, what is dangerous, and how names in dangerous modules begin."""
-    table = load("pickle_imports")
+    table = load_lists("pickle_imports")
     whole = [entry for entry in table["dangerous"] if not entry.endswith(".*")]
     modules = [entry[:-1] for entry in table["dangerous"] if entry.endswith(".*")]
     return frozenset(table["rebuilds"]), frozenset(whole), tuple(modules)

@@ -40,7 +40,7 @@ _UNREAD: Final = {
     b"7z\xbc\xaf\x27\x1c": "a 7-Zip archive",
     b"Rar!": "a RAR archive",
 }
-_OBJECTS: Final = re.compile(rb"'[|<>=]?O\d*'")
+_OBJECTS: Final = rb"'[|<>=]?O\d*'"
 """How the header of an array says that its elements, or fields of them, are Python objects."""
 LEGACY_MAGIC: Final = 0x1950A86A20F9469CFC6C
 """The first of the five pickles of PyTorch's old layout; raw storages follow the last."""
@@ -124,9 +124,7 @@ class Look:
             self._array(reader, name, head, depth)
         elif is_tar(head):
             self._tar(reader, name, depth)
-        elif looks_like_pickle(head) or (
-            expected and holds_pickle(reader, self._budget.for_stream())
-        ):
+        elif looks_like_pickle(head) or (expected and holds_pickle(reader, self._budget.limits)):
             self._pickles(reader, name, 0, expected, depth)
         else:
             known = expected
@@ -146,8 +144,12 @@ class Look:
             members = list(loose_members(reader))
         storages = self._storages(members)
         for member in members:
-            if not (self._remote and member.name.startswith(storages)):
-                self._member(reader, name, member, depth)
+            if member.name.startswith(storages) and member.method == STORED:
+                # Raw elements, by the thousand: a glance at each, and none over a network.
+                first = min(HEAD, member.size)
+                if self._remote or not may_be_file(reader.read(member.start, first)):
+                    continue
+            self._member(reader, name, member, depth)
         if failed is not None and (certain or len(self._findings.pickles) > before):
             self._findings.failed(name, failed)
 
@@ -219,7 +221,7 @@ class Look:
         start = npy_data_start(head)
         if start > reader.size:
             return
-        if _OBJECTS.search(reader.read(0, min(start, 1 << 16))):
+        if re.search(_OBJECTS, reader.read(0, min(start, 1 << 16))):
             self._pickles(reader, name, start, True, depth)
 
     # --- pickles ---------------------------------------------------------------------------------
@@ -243,6 +245,8 @@ class Look:
                 # Storages follow: elements of tensors, which nothing loads.
                 return
             at = _behind_zeros(reader, stream.end_offset)
+            if at >= reader.size:
+                return
             if not looks_like_pickle(reader.read(at, min(HEAD, reader.size - at))):
                 self._appended(reader, name, at, depth)
                 return
@@ -260,11 +264,13 @@ class Look:
         amid: Memo | None = None,
     ) -> PickleStream | None:  # fmt: skip
         """Interpret one pickle and report it; None where there is none to speak of."""
-        limits = self._budget.for_stream()
+        limits = self._budget.limits
         if not self._may_go_on(name):
             return None
         try:
-            stream = interpret(reader, name, at, limits, end=end, keep=False, amid=amid)
+            stream = interpret(
+                reader, name, at, limits, end=end, keep=False, amid=amid, most=self._budget.opcodes
+            )
         except CheckpointError as error:
             if expected:
                 self._findings.failed(name, error)

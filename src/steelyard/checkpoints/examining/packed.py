@@ -6,18 +6,28 @@ LZ4 need libraries that not everybody has (the extra `compressed`).
 
 from __future__ import annotations
 
-import bz2
-import lzma
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from steelyard.checkpoints.examining.findings import Budget
 from steelyard.errors import CheckpointError, LimitExceeded, Unsupported
 from steelyard.sources.base import ByteReader
 from steelyard.sources.memory import BytesReader, check_range
+
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class _Decompressor(Protocol):
+        @property
+        def eof(self) -> bool: ...
+
+        @property
+        def unused_data(self) -> bytes | None: ...
+
+        def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
+
 
 PIECE: Final = 1 << 17
 """Most bytes that come out at a time."""
@@ -26,23 +36,15 @@ _KEPT: Final = 8_000_000
 """Unpacked data up to this length stays in memory; longer data is unpacked again when needed."""
 
 
-class _Decompressor(Protocol):
-    @property
-    def eof(self) -> bool: ...
-
-    @property
-    def unused_data(self) -> bytes | None: ...
-
-    def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
+_LZMA_MEMORY: Final = 1 << 28
 
 
-@dataclass(frozen=True, slots=True)
-class Packing:
+class Packing(NamedTuple):
     """One way of compressing."""
 
     name: str
     magic: tuple[bytes, ...]
-    make: Callable[[], _Decompressor]
+    make: Callable[[], Any]
 
 
 class _Zlib:
@@ -124,6 +126,14 @@ class _Zstandard:
         return out
 
 
+def _failures() -> tuple[type[Exception], ...]:
+    """Name what the decompressors raise for data that they do not understand."""
+    failures: tuple[type[Exception], ...] = (
+        zlib.error, OSError, EOFError, ValueError, RuntimeError, _library("lzma").LZMAError
+    )  # fmt: skip
+    return failures
+
+
 def _library(name: str) -> Any:
     try:
         return import_module(name)
@@ -139,13 +149,23 @@ def _lz4() -> _Decompressor:
     return made
 
 
+def _bzip2() -> _Decompressor:
+    made: _Decompressor = _library("bz2").BZ2Decompressor()
+    return made
+
+
+def _lzma() -> _Decompressor:
+    made: _Decompressor = _library("lzma").LZMADecompressor(memlimit=_LZMA_MEMORY)
+    return made
+
+
 RAW_DEFLATE: Final = Packing("deflate", (), lambda: _Zlib(-zlib.MAX_WBITS))
-BZIP2: Final = Packing("bzip2", (b"BZh",), bz2.BZ2Decompressor)
+BZIP2: Final = Packing("bzip2", (b"BZh",), _bzip2)
 PACKINGS: Final = (
     Packing("gzip", (b"\x1f\x8b\x08",), lambda: _Zlib(16 + zlib.MAX_WBITS)),
     BZIP2,
-    Packing("xz", (b"\xfd7zXZ\0",), lambda: lzma.LZMADecompressor(memlimit=1 << 28)),
-    Packing("lzma", (b"]\0\0",), lambda: lzma.LZMADecompressor(memlimit=1 << 28)),
+    Packing("xz", (b"\xfd7zXZ\0",), _lzma),
+    Packing("lzma", (b"]\0\0",), _lzma),
     Packing("zstandard", (b"\x28\xb5\x2f\xfd",), _Zstandard),
     Packing("lz4", (b"\4\x22\x4d\x18",), _lz4),
     Packing("zlib", (b"x\1", b"x\x5e", b"x\x9c", b"x\xda"), lambda: _Zlib(zlib.MAX_WBITS)),
@@ -208,7 +228,7 @@ class Packed:
                     break
             try:
                 out = inner.decompress(waiting, PIECE)
-            except (zlib.error, OSError, lzma.LZMAError, EOFError, ValueError, RuntimeError) as why:
+            except _failures() as why:
                 raise self._broken(f"it does not unpack: {why}", at) from None
             waiting = b""
             if out:
@@ -263,7 +283,8 @@ class Packed:
         return _Again(self, size), failed
 
     def _made(self) -> _Decompressor:
-        return self.packing.make()
+        made: _Decompressor = self.packing.make()
+        return made
 
     def _broken(self, what: str, offset: int) -> CheckpointError:
         return CheckpointError(

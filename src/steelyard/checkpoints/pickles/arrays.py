@@ -8,9 +8,8 @@ pickle. Source: `joblib/numpy_pickle.py` (`NumpyArrayWrapper.read_array`), relea
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from math import prod
-from typing import Final
+from typing import Final, NamedTuple
 
 from steelyard.checkpoints.pickles.values import Call, Pairs, Value, called_global, items_of
 
@@ -21,7 +20,7 @@ WRAPPERS: Final = frozenset(
     }
 )
 _ALIGNMENT: Final = "numpy_array_alignment_bytes"
-_CODE = re.compile(r"[<>|=]?([?a-zA-Z])(\d{0,9})")
+_CODE: Final = r"[<>|=]?([?a-zA-Z])(\d{0,9})"
 _BARE_SIZES: Final = {"?": 1, "b": 1, "B": 1, "h": 2, "H": 2, "e": 2, "i": 4, "I": 4, "f": 4,
                       "l": 8, "L": 8, "q": 8, "Q": 8, "d": 8, "F": 8, "D": 16}  # fmt: skip
 _UNICODE_BYTES: Final = 4
@@ -29,8 +28,7 @@ _HAS_OBJECT: Final = 1
 """The bit of a type's flags that says it holds Python objects (`NPY_ITEM_HASOBJECT`)."""
 
 
-@dataclass(frozen=True, slots=True)
-class InlineArray:
+class InlineArray(NamedTuple):
     """What follows a wrapper."""
 
     nbytes: int
@@ -69,7 +67,7 @@ def _element(dtype: Value) -> tuple[int, bool] | None:
     args = items_of(dtype.args) if isinstance(dtype, Call) else None
     if function is None or function.dotted != "numpy.dtype" or not args:
         return None
-    match = _CODE.fullmatch(args[0]) if isinstance(args[0], str) else None
+    match = re.fullmatch(_CODE, args[0]) if isinstance(args[0], str) else None
     if match is None:
         return None
     letter, digits = match.groups()

@@ -6,7 +6,6 @@ say yes too often, and never says no where a file begins with what `examining` k
 
 from __future__ import annotations
 
-import base64
 import binascii
 import re
 from typing import Final
@@ -36,12 +35,12 @@ _MAGIC: Final = (
     b"7z\xbc\xaf\x27\x1c",
     b"Rar!",
 )
-_IMPORT = re.compile(rb"[ci][A-Za-z_][\w.]*\r?\n[A-Za-z_]")
+_IMPORT: Final = rb"[ci][A-Za-z_][\w.]*\r?\n[A-Za-z_]"
 """How an import is named by lines; a pickle without a protocol mark that matters has one."""
-_STACK_GLOBAL = re.compile(rb"(?:[\w\x94]|[hq].|[jr]..\0\0)\x93", re.DOTALL)
+_STACK_GLOBAL: Final = rb"(?s)(?:[\w\x94]|[hq].|[jr]..\0\0)\x93"
 """An import that is named by texts: the last of them, or where it is remembered, comes before."""
 _STARTS_TEXT: Final = frozenset(b"\x8cXUTVS(\x95]}K")
-_BASE64 = re.compile(r"[A-Za-z0-9+/_-]{16,}={0,2}")
+_BASE64: Final = r"[A-Za-z0-9+/_-]{16,}={0,2}"
 _LATIN1_MARK: Final = "\x80"
 _LOOK: Final = 64
 
@@ -52,9 +51,9 @@ def may_be_file(head: bytes) -> bool:
         return True
     if not head or head[0] not in OPCODES:
         return False
-    if _IMPORT.search(head):
+    if re.search(_IMPORT, head):
         return True
-    return head[0] in _STARTS_TEXT and _STACK_GLOBAL.search(head) is not None
+    return head[0] in _STARTS_TEXT and re.search(_STACK_GLOBAL, head) is not None
 
 
 def may_be_file_in_text(text: str) -> bool:
@@ -70,11 +69,11 @@ def may_be_file_in_text(text: str) -> bool:
 def decoded_start(text: str) -> bytes:
     """Return the first bytes of a text that is base64; nothing if it is not."""
     start = text[:_LOOK].replace("\n", "")
-    if _BASE64.fullmatch(start) is None:
+    if re.fullmatch(_BASE64, start) is None:
         return b""
     start = start.rstrip("=")
     try:
-        return base64.b64decode(start[: len(start) // 4 * 4].translate(_URL_SAFE))
+        return binascii.a2b_base64(start[: len(start) // 4 * 4].translate(_URL_SAFE))
     except binascii.Error:
         return b""
 
@@ -82,13 +81,13 @@ def decoded_start(text: str) -> bytes:
 def decoded(text: str) -> bytes:
     """Return the bytes of a text that is base64, up to where it stops being so; perhaps none."""
     whole = "".join(text.split()).translate(_URL_SAFE)
-    match = _WHOLE_BASE64.match(whole)
+    match = re.match(_WHOLE_BASE64, whole)
     body = match[0] if match else ""
     try:
-        return base64.b64decode(body + "=" * (-len(body) % 4))
+        return binascii.a2b_base64(body + "=" * (-len(body) % 4))
     except binascii.Error:
-        return base64.b64decode(body[: len(body) // 4 * 4])
+        return binascii.a2b_base64(body[: len(body) // 4 * 4])
 
 
 _URL_SAFE: Final = str.maketrans("-_", "+/")
-_WHOLE_BASE64 = re.compile(r"[A-Za-z0-9+/]*")
+_WHOLE_BASE64: Final = r"[A-Za-z0-9+/]*"

@@ -40,6 +40,7 @@ def interpret(
     end: int | None = None,
     keep: bool = True,
     amid: Memo | None = None,
+    most: int | None = None,
 ) -> PickleStream:
     """Interpret one pickle.
 
@@ -52,7 +53,8 @@ def interpret(
         end: First byte of the file that is not part of it; the end of the file by default.
         keep: Whether what it holds is wanted, as for tensors; without, far more can be read, as
             only imports, calls and what may be files within it are kept.
-        amid: What a pickle that these bytes lie amid remembers; it may have left values behind.
+        most: How many opcodes may be interpreted; what `limits` say by default.
+        amid: What a pickle that these bytes lie amid remembers; it may have left values, too.
 
     Returns:
         The stream, complete or not.
@@ -68,7 +70,7 @@ def interpret(
         reader, start, shift = data, base_offset, 0
     stop = reader.size if end is None else min(end, reader.size)
     cursor = Cursor(reader, start, stop, file, shift, limits)
-    machine = Machine(cursor, file, limits, keep=keep)
+    machine = Machine(cursor, file, limits, keep=keep, most=most)
     if amid is not None:
         machine.pretend(_LEFT_BEHIND, amid)
     return machine.run()
@@ -100,6 +102,8 @@ def looks_like_pickle(head: bytes) -> bool:
     first opcodes must make sense as a program, and what they import must be named as in Python.
     """
     head = head[:HEAD]
+    if not head or head[0] not in OPCODES:
+        return False
     if head[:1] == _START:
         return len(head) > 2 and head[1] <= HIGHEST_PROTOCOL and head[2] in OPCODES
     machine = Machine(

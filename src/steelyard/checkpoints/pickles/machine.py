@@ -11,25 +11,20 @@ the C unpickler and it agree; `steps` says how each byte is carried out.
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final
 
 from steelyard.checkpoints.limits import Limits
 from steelyard.checkpoints.pickles.arrays import WRAPPERS, inline_array
-from steelyard.checkpoints.pickles.boxes import (
-    SHORTEST_FILE,
-    may_be_file,
-    may_be_file_in_text,
-)
 from steelyard.checkpoints.pickles.cursor import Cursor
 from steelyard.checkpoints.pickles.memo import Memo
 from steelyard.checkpoints.pickles.opcodes import Argument, Name, Opaque
+from steelyard.checkpoints.pickles.stack import KEPT_ITEMS, Stack
 from steelyard.checkpoints.pickles.steps import STEPS
 from steelyard.checkpoints.pickles.values import (
     Box,
     Call,
     Global,
     Items,
-    Pairs,
     Persistent,
     PickleStream,
     Value,
@@ -37,28 +32,20 @@ from steelyard.checkpoints.pickles.values import (
     items_of,
 )
 from steelyard.checkpoints.pickles.words import in_words
-from steelyard.checkpoints.tensors import PickleImport, Problem, ProblemKind
-from steelyard.errors import CheckpointError, LimitExceeded
+from steelyard.checkpoints.problems import PickleImport
+from steelyard.errors import CheckpointError
 
 HIGHEST_PROTOCOL: Final = 5
-CHARACTERS_FOR_ONE: Final = 64
-"""Characters of text that cost as much as one value; a text that is not ASCII costs four times."""
 IMPORT_COST: Final = 100
 """Values that a new import costs: a checkpoint names few, and each is graded and reported."""
-KEPT_ITEMS: Final = 32
-"""Items of a container that are kept when a stream is only examined; no array has more axes."""
-LONGEST_KEPT: Final = 256
-"""Characters of the longest text that is kept then; no name in Python is longer."""
 EXTENSION: Final = "copyreg.extension_"
 """How an import is named that the stream names by an extension code."""
 _BATCH: Final = 4096
 """Opcodes between two looks at what is at hand."""
-_MOST_BOXES: Final = 50_000
 _LOAD_FROM_BYTES: Final = "torch.storage._load_from_bytes"
-_NOT_ASCII: Final = 4
 
 
-class Machine:
+class Machine(Stack):
     """The stack machine of `pickle.py`, with symbols for objects.
 
     Args:
@@ -66,13 +53,19 @@ class Machine:
         file: How problems and imports name the file.
         limits: Bounds on steps and values.
         keep: Whether what the stream holds is wanted, or only what it would import and call.
+        most: How many opcodes it may take; what `limits` say by default.
     """
 
-    def __init__(self, cursor: Cursor, file: str, limits: Limits, *, keep: bool = True) -> None:
-        self.cursor = cursor
-        self.keep = keep
-        if not keep:
-            cursor.skipped = b""
+    def __init__(
+        self,
+        cursor: Cursor,
+        file: str,
+        limits: Limits,
+        *,
+        keep: bool = True,
+        most: int | None = None,
+    ) -> None:
+        super().__init__(cursor, file, limits, keep)
         self.stopped = False
         self.count = 0
         """Opcodes that were carried out one by one, and the one that made no sense."""
@@ -80,21 +73,11 @@ class Machine:
         """Opcodes that were passed over many at a time."""
         self.silent = 0
         """Opcodes that say nothing of what the pickle holds."""
-        self.offset = cursor.offset
-        self.stack: list[Value] = []
-        self.floor = 0
-        """Where the stack begins for opcodes that pop: at the last mark."""
-        self.memo = Memo()
-        self._file = file
-        self._limits = limits
-        self._values_left = limits.json_nodes if keep else limits.examined_values
-        self._budget = self._values_left
-        self._marks: list[int] = []
+        stated = limits.opcodes if keep else limits.examined_opcodes
+        self._most = stated if most is None else most
         self._globals: dict[tuple[str, str], Global] = {}
         self._calls: list[Call] = []
         self._persistents: list[Persistent] = []
-        self._problems: list[Problem] = []
-        self._boxes: list[Box] = []
         self._protocol = 0
         self._within_array = False
         self._broken = False
@@ -108,7 +91,7 @@ class Machine:
         except CheckpointError as error:
             if self.understood == 0:
                 raise
-            self._note(f"the pickle could not be read further: {error.what}")
+            self.note(f"the pickle could not be read further: {error.what}")
             value = None
             self.stopped = False
         return PickleStream(
@@ -120,9 +103,9 @@ class Machine:
             end_offset=self.cursor.offset if self.stopped else self.offset,
             complete=self.stopped,
             opcodes=self.opcodes,
-            cost=self._budget - max(self._values_left, 0),
-            problems=tuple(self._problems),
-            boxes=tuple(self._boxes),
+            cost=self.budget - max(self.values_left, 0),
+            problems=tuple(self.problems),
+            boxes=tuple(self.boxes),
             memo=self.memo,
         )
 
@@ -144,15 +127,15 @@ class Machine:
             CheckpointError: Where they make no sense; `offset` tells where that is.
             LimitExceeded: If there are too many.
         """
-        most = self._limits.opcodes if self.keep else self._limits.examined_opcodes
+        most = self._most
         self._broken = True
         while not self._batch(min(_BATCH, most - self.opcodes)):
             if self.opcodes >= most:
                 self.offset = self.cursor.offset
                 self.count += 1
-                raise self._excess(f"more than {most} opcodes")
-            if not self.keep and len(self.stack) > self._budget:
-                raise self._excess(f"more than {self._budget} values at hand")
+                raise self.excess(f"more than {most} opcodes")
+            if not self.keep and len(self.stack) > self.budget:
+                raise self.excess(f"more than {self.budget} values at hand")
         self._broken = False
 
     def _batch(self, most: int) -> bool:
@@ -193,164 +176,8 @@ class Machine:
     def _imports(self) -> tuple[PickleImport, ...]:
         named = sorted(self._globals.values(), key=lambda item: (item.dotted, item.offset))
         return tuple(
-            PickleImport(g.dotted, self._file, g.offset, g.called, in_words(g)) for g in named
+            PickleImport(g.dotted, self.file, g.offset, g.called, in_words(g)) for g in named
         )
-
-    def _note(self, what: str) -> None:
-        self._problems.append(Problem(ProblemKind.NOT_FULLY_READ, what, self._file, self.offset))
-
-    def wrong(self, what: str) -> CheckpointError:
-        """Describe an opcode that makes no sense."""
-        return self.cursor.error(what, self.offset)
-
-    def _excess(self, what: str) -> LimitExceeded:
-        return LimitExceeded(
-            f"the pickle has {what}",
-            why="no checkpoint needs so many; the file may be made to exhaust memory or time",
-            fix="raise the limit if you trust the file",
-            file=self._file,
-            offset=self.offset,
-        )
-
-    def _spend(self, values: int) -> None:
-        """Count values against the limit before they are made."""
-        self._values_left -= values
-        if self._values_left < 0:
-            raise self._excess(f"more than {self._budget} values")
-
-    def push_new(self, value: Value) -> None:
-        """Push a value that the stream makes."""
-        if self.keep:
-            self._spend(1)
-            if isinstance(value, str):
-                width = 1 if value.isascii() else _NOT_ASCII
-                self._spend(len(value) * width // CHARACTERS_FOR_ONE)
-        self.stack.append(value)
-
-    def push_text(self, value: str, offset: int, length: int) -> None:
-        """Push a text, and remember it where it may be a file of its own.
-
-        Args:
-            value: The text.
-            offset: Where it lies in the stream.
-            length: Bytes that it takes there.
-        """
-        if self.keep:
-            self.push_new(value)
-            return
-        if len(value) >= SHORTEST_FILE and may_be_file_in_text(value):
-            self.add_box(Box("string", offset, length, text=value))
-        self.stack.append(value if len(value) <= LONGEST_KEPT else Opaque("str", offset, length))
-
-    def push_opaque(self, value: Opaque) -> None:
-        """Push content that was stepped over, and remember it where it may be a file."""
-        if self.keep:
-            self._spend(1)
-        elif value.length >= SHORTEST_FILE:
-            if value.kind == "bytes":
-                if may_be_file(self.cursor.skipped or b""):
-                    self.add_box(Box("bytes", value.offset, value.length))
-            elif value.kind == "str":
-                head = self.cursor.skipped or b""
-                if may_be_file_in_text(head.decode("utf-8", "ignore")):
-                    self.add_box(Box("string", value.offset, value.length))
-        self.stack.append(value)
-
-    def add_box(self, box: Box) -> None:
-        """Remember something that may be a file of its own."""
-        if len(self._boxes) < _MOST_BOXES:
-            self._boxes.append(box)
-        elif len(self._boxes) == _MOST_BOXES:
-            self._boxes.append(box)
-            self._note("more strings look like files of their own than are looked into")
-
-    def do_constant(self, argument: Argument) -> None:
-        """Push what an opcode states."""
-        if isinstance(argument, Opaque):
-            self.push_opaque(argument)
-        elif isinstance(argument, str):
-            length = len(argument)
-            self.push_text(argument, self.cursor.offset - length, length)
-        elif not isinstance(argument, Name):
-            self.push_new(argument)
-
-    def pop(self) -> Value:
-        """Take the value on top.
-
-        Raises:
-            CheckpointError: If there is none above the last mark.
-        """
-        if len(self.stack) <= self.floor:
-            raise self.wrong("an opcode wants a value where the stack is empty")
-        return self.stack.pop()
-
-    def top(self) -> Value:
-        """Return the value on top.
-
-        Raises:
-            CheckpointError: If there is none above the last mark.
-        """
-        if len(self.stack) <= self.floor:
-            raise self.wrong("an opcode wants a value where the stack is empty")
-        return self.stack[-1]
-
-    def pop_mark(self) -> list[Value]:
-        """Take what lies above the last mark, and the mark.
-
-        Raises:
-            CheckpointError: If there is no mark.
-        """
-        if not self._marks:
-            raise self.wrong("an opcode wants a mark where there is none")
-        start = self._marks.pop()
-        self.floor = self._marks[-1] if self._marks else 0
-        items = self.stack[start:]
-        del self.stack[start:]
-        return items
-
-    def do_mark(self) -> None:
-        """`MARK`."""
-        if len(self._marks) >= self._budget:
-            raise self._excess(f"more than {self._budget} open marks")
-        self.floor = len(self.stack)
-        self._marks.append(self.floor)
-
-    def do_pop(self) -> None:
-        """`POP`."""
-        if self._marks and len(self.stack) == self.floor:
-            self._marks.pop()
-            self.floor = self._marks[-1] if self._marks else 0
-        else:
-            self.pop()
-
-    def do_pop_mark(self) -> None:
-        """`POP_MARK`."""
-        self.pop_mark()
-
-    def do_duplicate(self) -> None:
-        """`DUP`."""
-        self.stack.append(self.top())
-
-    def do_put(self, argument: Argument) -> None:
-        """`PUT` and its kin: remember what lies on top."""
-        if not isinstance(argument, int):
-            raise self.wrong("a memo index is not a number")
-        if self.memo.put(argument, self.top()):
-            self._spend(1)
-
-    def do_memoize(self) -> None:
-        """`MEMOIZE`."""
-        if self.memo.put(len(self.memo), self.top()):
-            self._spend(1)
-
-    def do_get(self, argument: Argument) -> None:
-        """`GET` and its kin: push what was remembered."""
-        try:
-            if not isinstance(argument, int):
-                raise KeyError
-            self.stack.append(self.memo.get(argument))
-        except KeyError:
-            raise self.wrong(f"memo entry {argument} is read before it is written") from None
 
     def do_protocol(self, argument: Argument) -> None:
         """`PROTO`."""
@@ -368,92 +195,12 @@ class Machine:
         """`FRAME`: a hint for readers."""
         self.silent += 1
 
-    def do_nothing(self) -> None:
-        """`READONLY_BUFFER`."""
-
-    def do_buffer(self) -> None:
-        """`NEXT_BUFFER`."""
-        self.push_new(Opaque("buffer", self.offset, 0))
-
-    def do_collect(self, kind: Literal["list", "tuple", "frozenset"]) -> None:
-        """Put what lies above the mark into a container."""
-        items = self.pop_mark()
-        self.push_new(Items(kind, items if self.keep else items[:KEPT_ITEMS]))
-
-    def do_tuple_of(self, count: int) -> None:
-        """Put the topmost values into a tuple."""
-        stack = self.stack
-        if len(stack) - count < self.floor:
-            raise self.wrong("an opcode wants a value where the stack is empty")
-        items = stack[-count:]
-        del stack[-count:]
-        self.push_new(Items("tuple", items))
-
-    def do_dictionary(self) -> None:
-        """`DICT`."""
-        items = self.pop_mark()
-        self.push_new(Pairs([], []))
-        self._set_items(items)
-
-    def do_append(self) -> None:
-        """`APPEND`."""
-        self._add([self.pop()])
-
-    def do_append_many(self) -> None:
-        """`APPENDS` and `ADDITEMS`."""
-        self._add(self.pop_mark())
-
-    def do_set_item(self) -> None:
-        """`SETITEM`."""
-        value = self.pop()
-        self._set_items([self.pop(), value])
-
-    def do_set_items(self) -> None:
-        """`SETITEMS`."""
-        self._set_items(self.pop_mark())
-
-    def _add(self, items: list[Value]) -> None:
-        target = self.top()
-        if isinstance(target, Call):
-            if target.listed is None:
-                self.spend_kept()
-                target.listed = Items("list", [])
-            target = target.listed
-        if isinstance(target, Items):
-            room = len(items) if self.keep else max(KEPT_ITEMS - len(target.items), 0)
-            if room:
-                target.items.extend(items[:room])
-
-    def _set_items(self, items: list[Value]) -> None:
-        if len(items) % 2:
-            raise self.wrong("a dict is filled with a key that has no value")
-        target = self.top()
-        if isinstance(target, Call):
-            if target.mapped is None:
-                self.spend_kept()
-                target.mapped = Pairs([], [])
-            target = target.mapped
-        if isinstance(target, Pairs):
-            room = len(items) if self.keep else 2 * max(KEPT_ITEMS - len(target.keys), 0)
-            if room:
-                target.keys.extend(items[:room:2])
-                target.values.extend(items[1:room:2])
-
-    def spend(self) -> None:
-        """Count one value that stays at hand."""
-        self._spend(1)
-
-    def spend_kept(self) -> None:
-        """Count one value that is kept."""
-        if self.keep:
-            self._spend(1)
-
     def _push_global(self, module: str, name: str) -> None:
         """Push an import; one that is named again is the one that was named first."""
         self.spend_kept()
         found = self._globals.get((module, name))
         if found is None:
-            self._spend(IMPORT_COST + len(module) + len(name))
+            self.spend(IMPORT_COST + len(module) + len(name))
             found = self._globals[module, name] = Global(module, name, self.offset)
         self.stack.append(found)
 
@@ -467,12 +214,12 @@ class Machine:
         given = self.pop(), self.pop()
         name, module = (part if isinstance(part, str) else "?" for part in given)
         if "?" in (name, module):
-            self._note("an import is named by a value that only running the pickle would give")
+            self.note("an import is named by a value that only running the pickle would give")
         self._push_global(module, name)
 
     def do_extension(self, argument: Argument) -> None:
         """`EXT1` and its kin."""
-        self._note(f"an import is named by extension code {argument}, which only a program knows")
+        self.note(f"an import is named by extension code {argument}, which only a program knows")
         self._push_global(*f"{EXTENSION}{argument}".split("."))
 
     def _push_call(self, function: Value, args: Value, kwargs: Value = None) -> None:
@@ -489,7 +236,7 @@ class Machine:
             if isinstance(item, Global) and item.given_to is None:
                 item.given_to = call
         if self.keep:
-            self._spend(2)
+            self.spend(2)
             self._calls.append(call)
         elif found is not None and found.dotted == _LOAD_FROM_BYTES:
             self._box_to_load(items_of(args))
@@ -501,7 +248,7 @@ class Machine:
         if isinstance(box, Opaque) and box.kind == "bytes":
             self.add_box(Box("bytes", box.offset, box.length, loaded=True))
         else:
-            self._note("what PyTorch would load from bytes cannot be told")
+            self.note("what PyTorch would load from bytes cannot be told")
 
     def do_reduce(self) -> None:
         """`REDUCE` and `NEWOBJ`."""
@@ -560,12 +307,12 @@ class Machine:
 
     def _run_within(self) -> None:
         """Carry out the pickle of an array of objects, which joblib loads from the same file."""
-        outer = self.stack, self._marks, self.floor, self.memo
-        self.stack, self._marks, self.floor, self.memo = [], [], 0, Memo()
+        outer = self.stack, self.marks, self.floor, self.memo
+        self.stack, self.marks, self.floor, self.memo = [], [], 0, Memo()
         self._within_array = True
         self.carry_out()
         self.pop()
-        self.stack, self._marks, self.floor, self.memo = outer
+        self.stack, self.marks, self.floor, self.memo = outer
         self._within_array = self.stopped = False
 
     def do_persistent_line(self, argument: Argument) -> None:

@@ -14,14 +14,14 @@ import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 from steelyard.checkpoints.pickles.cursor import Cursor
 
 LONGEST_INTEGER: Final = 255
 """Bytes (or digits) of the longest integer that is read; a longer one is `Opaque`."""
 
-_ESCAPE = re.compile(rb"\\(x[0-9a-fA-F]{2}|[0-7]{1,3}|.)", re.DOTALL)
+_ESCAPE: Final = rb"(?s)\\(x[0-9a-fA-F]{2}|[0-7]{1,3}|.)"
 _PLAIN_ESCAPES: Mapping[bytes, bytes] = MappingProxyType(
     {
         b"a": b"\a",
@@ -51,8 +51,7 @@ class Opaque:
     """Bytes of content."""
 
 
-@dataclass(frozen=True, slots=True)
-class Name:
+class Name(NamedTuple):
     """The two words that name an import in `GLOBAL` and `INST`."""
 
     module: str
@@ -80,7 +79,7 @@ def unescape(data: bytes) -> bytes:
             return body
         return _PLAIN_ESCAPES.get(body, match[0])
 
-    return _ESCAPE.sub(replace, data)
+    return re.sub(_ESCAPE, replace, data)
 
 
 def _nothing(_cursor: Cursor) -> Argument:
@@ -221,8 +220,7 @@ def _id_line(cursor: Cursor) -> Argument:
     return Opaque("str", start, length) if length > cursor.limits.name_bytes else text(line)
 
 
-@dataclass(frozen=True, slots=True)
-class Opcode:
+class Opcode(NamedTuple):
     """One opcode: its name in `pickle.py`, and how its argument is read."""
 
     name: str

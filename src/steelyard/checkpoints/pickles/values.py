@@ -10,10 +10,10 @@ them must remember where it has been and must not recurse without a bound.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from steelyard.checkpoints.pickles.opcodes import Opaque
-from steelyard.checkpoints.tensors import PickleImport, Problem
+from steelyard.checkpoints.problems import PickleImport, Problem
 
 if TYPE_CHECKING:
     # The memo holds values, so it comes after them.
@@ -86,8 +86,7 @@ class Persistent:
 Value = None | bool | int | float | str | Items | Pairs | Global | Call | Persistent | Opaque
 
 
-@dataclass(frozen=True, slots=True)
-class Box:
+class Box(NamedTuple):
     """Content within a pickle that may be a file of its own."""
 
     kind: Literal["bytes", "string", "base64", "array"]

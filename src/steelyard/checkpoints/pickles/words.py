@@ -6,7 +6,6 @@ links deep. Everything that comes from the stream is quoted, escaped and cut.
 
 from __future__ import annotations
 
-import json
 from typing import Final
 
 from steelyard.checkpoints.pickles.opcodes import Opaque
@@ -60,7 +59,7 @@ def _call(call: Call, depth: int) -> str:
 def _value(value: Value, depth: int) -> str:
     match value:
         case str():
-            return json.dumps(_cut(value, _LONGEST_TEXT))
+            return f'"{_cut(_escaped(value), _LONGEST_TEXT)}"'
         case int() | float() | None:
             return _cut(str(value), _LONGEST_TEXT)
         case Call():
@@ -79,8 +78,11 @@ def _value(value: Value, depth: int) -> str:
 
 def _name(found: Global) -> str:
     """Write a dotted name so that nothing in it can be taken for anything else."""
-    escaped = json.dumps(found.dotted)[1:-1]
-    return _cut(escaped, _LONGEST_NAME)
+    return _cut(_escaped(found.dotted), _LONGEST_NAME)
+
+
+def _escaped(text: str) -> str:
+    return text.encode("unicode_escape").decode("ascii").replace('"', '\\"')
 
 
 def _cut(text: str, most: int) -> str:
