@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
 
-from steelyard.analyzers.topics import TOPICS
+from steelyard.analyzers.topics import TOPICS, scope_of
+from steelyard.auditing import shipped_packs
 from steelyard.errors import ConfigError
 from steelyard.reports import json as json_report
 from steelyard.reports import markdown, terminal
 from steelyard.reports.report import Report
-from steelyard.rules import Finding, load_packs
+from steelyard.rules import Finding, Pack, load_packs
 from steelyard.rules.ignores import Ignore
 from tests.auditing import AS_OF, weigh
 from tests.checkpoints.torch_files import OS_SYSTEM, Raw, legacy_file, torch_zip, weight
@@ -132,6 +133,17 @@ def test_every_report_says_what_was_left_out(tmp_path: Path) -> None:
     whole = weigh(model_folder(tmp_path / "other"), packs=PACKS, digest=False)
     assert "only" not in json.loads(json_report.render(whole))
     assert not any("asked for" in notice for notice in whole.notices)
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_packs_that_are_not_parsed_have_no_rule_of_the_topic(topic: str) -> None:
+    scope = scope_of([topic])
+
+    def asked(packs: Iterable[Pack]) -> set[str]:
+        rules = (rule for pack in packs for rule in pack.rules)
+        return {rule.id for rule in rules if scope.asks(rule.names, law=rule.is_law)}
+
+    assert asked(shipped_packs(scope)) == asked(PACKS)
 
 
 def test_the_footer_counts_the_rules_that_were_asked(tmp_path: Path) -> None:

@@ -199,13 +199,14 @@ def _weigh_bytes(model: Model, book: FactBook, options: Options, scope: Scope) -
 
 
 def shipped_packs(scope: Scope) -> tuple[Pack, ...]:
-    """Read the packs that ship; law is not even read where nobody asks for it.
+    """Read the packs that ship; those that say nothing about what is asked are not even parsed.
 
     Raises:
         PackError: If one is wrong.
     """
-    law = scope.does("law") or scope.does("law_values")
-    return load_packs(under="" if law else PRACTICE)
+    if scope.does("law") or scope.does("law_values"):
+        return load_packs()
+    return load_packs(under=PRACTICE, naming=scope.about)
 
 
 def _within(rulebook: Rulebook, scope: Scope) -> Rulebook:

@@ -168,6 +168,11 @@ class Scope:
                 yield name, cast("Analyzer", import_module(module).analyze)
 
     @property
+    def about(self) -> tuple[str, ...]:
+        """Return the facts that rules of the topics are about, as `AuditTopic.about` has them."""
+        return tuple(name for topic in self._topics for name in topic.about)
+
+    @property
     def left_out(self) -> tuple[str, ...]:
         """Name the topics that nobody asked for."""
         return tuple(name for name in TOPICS if self.only and name not in self.only)

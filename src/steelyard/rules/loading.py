@@ -137,18 +137,23 @@ def _assumed(item: Assumption, number: int) -> Fact:
     return Fact(item.fact, value, Basis.ASSUMED, note=item.reason)
 
 
-def load_packs(paths: Iterable[FilePath] | None = None, *, under: str = "") -> tuple[Pack, ...]:
+def load_packs(
+    paths: Iterable[FilePath] | None = None, *, under: str = "", naming: Iterable[str] = ("",)
+) -> tuple[Pack, ...]:
     """Read packs from files and folders, by default all that come with Steelyard.
 
     Args:
         paths: Files, and folders in which every `*.yaml` is a pack.
         under: Of those that come with Steelyard, only the ones in this folder (`practice`).
+        naming: Only packs whose text has one of these: no rule of another names such a fact.
 
     Raises:
         PackError: If a file cannot be read or is not a pack, or an id is used twice.
     """
     found = shipped(under) if paths is None else [item for path in paths for item in _files(path)]
-    packs = tuple(load_pack(_text(item), item.name) for item in found)
+    wanted = tuple(naming)
+    texts = ((_text(item), item.name) for item in found)
+    packs = tuple(load_pack(text, name) for text, name in texts if any(n in text for n in wanted))
     _distinct(packs)
     return packs
 
