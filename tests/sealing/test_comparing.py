@@ -17,9 +17,11 @@ from steelyard.sealing.differences import Area, Differences
 from steelyard.sealing.lock_document import LockDocument, write_lock
 from steelyard.sealing.reports import difference_json, difference_markdown, difference_text
 from steelyard.sealing.snapshots import Snapshot, Wanted, take
+from steelyard.sources import Network
 from tests.lineage.derivations.numbers import finetune
 from tests.lineage.memory import random_arrays
 from tests.models import CARD, folder, weights
+from tests.sources.hub_server import HubServer
 
 BEGIN = "bos_token"
 WORDS = {f"t{n}": n for n in range(16)}
@@ -230,3 +232,17 @@ def test_names_cannot_draw_on_the_screen(old: Path, tmp_path: Path) -> None:
     for render in (difference_text.render, difference_markdown.render):
         assert "\x1b" not in render(said)
     assert "'\\n': 17" in difference_text.render(said)
+
+
+@pytest.mark.local_server
+@pytest.mark.allow_hosts(["127.0.0.1"])
+def test_remote_models_are_compared_without_a_download(tmp_path: Path) -> None:
+    base = random_arrays(11, layers=4, width=64, feed_forward=96, vocabulary=400)
+    old = folder(tmp_path / "old", tensors=base)
+    new = folder(tmp_path / "new", tensors=finetune(base, seed=1).arrays)
+    with HubServer({"org/m": old, "org/m@v2": new}) as hub, ExitStack() as stack:
+        wanted = Wanted(network=Network(endpoint=hub.endpoint), lineage=False)
+        pair = [take(spec, stack, wanted) for spec in ("hf://org/m", "hf://org/m@v2")]
+        said = compare_sealed(*pair)
+    assert [each[:2] for each in told(said, Area.WEIGHTS)] == [("moved", "finetune")]
+    assert [each[:2] for each in told(said, Area.FILES)] == [("changed", "model.safetensors")]

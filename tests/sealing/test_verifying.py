@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import sys
@@ -277,3 +278,28 @@ def test_a_pipe_for_a_signature_does_not_keep_us_waiting(
     os.mkfifo(model / "model.sig")
     with pytest.raises(SourceError, match="there is no signature"):
         verify(model, keys[1])
+
+
+def test_a_second_envelope_under_another_spelling_counts_for_nothing(
+    model: Path, keys: tuple[KeySigner, KeyTrust]
+) -> None:
+    """Libraries take `dsse_envelope` for `dsseEnvelope`; what they check must be what we read."""
+    (model / "evil.py").write_bytes(b"x")
+    path = model / "model.sig"
+    genuine = json.loads(path.read_text())
+    payload = json.loads(base64.b64decode(genuine["dsseEnvelope"]["payload"]))
+    payload["predicate"]["serialization"]["ignore_paths"].append("evil.py")
+    forged = {
+        **genuine["dsseEnvelope"],
+        "payload": base64.b64encode(json.dumps(payload).encode()).decode(),
+    }
+    for one, other in ((forged, genuine["dsseEnvelope"]), (genuine["dsseEnvelope"], forged)):
+        for order in (False, True):
+            both = {"dsseEnvelope": one, "dsse_envelope": other}
+            pairs = list({**genuine, **both}.items())
+            path.write_text(json.dumps(dict(reversed(pairs) if order else pairs)))
+            assert not verify(model, keys[1]).verified
+    signatures = genuine["dsseEnvelope"]["signatures"]
+    both = {**genuine["dsseEnvelope"], "signatures": [{"sig": "AAAA", "keyid": ""}, *signatures]}
+    path.write_text(json.dumps({**genuine, "dsseEnvelope": both}))
+    assert not verify(model, keys[1]).verified

@@ -125,18 +125,13 @@ def digest(
     Raises:
         SourceError: If a file cannot be read or changes while it is read.
     """
-    tensors_of = checkpoint.tensors if checkpoint is not None else ()
-    parts = checkpoint.files if checkpoint is not None else ()
-    names = sorted({*parts, *(tensor.file for tensor in tensors_of)})
+    names = _names(checkpoint)
     listed = {file.path: file for file in source.files if file.path in names}
     stated = {name: file.sha256 for name, file in listed.items() if file.sha256}
     declared = {name: FileDigest(sha, Basis.DECLARED) for name, sha in stated.items()}
     if any(source.local_path(name) is None for name in listed):
         return Digests(None, (), declared, ("identity unknown: remote weights are not downloaded",))
-    asks = [_ask(checkpoint, tensor) for tensor in tensors_of] if checkpoint is not None else []
-    trouble = _beyond_reason(asks, listed)
-    if checkpoint is not None:
-        trouble = _incomplete(checkpoint, names, listed) or trouble
+    asks, trouble = _asks(checkpoint, names, listed)
     plans = _plan(source, listed, () if trouble else asks)
     others = {name: path for name, path in (also or {}).items() if name not in listed}
     plans += [FilePlan(name, stamp_of(name, path), ()) for name, path in sorted(others.items())]
@@ -159,6 +154,23 @@ def digest(
         tensors = _digests(checkpoint, [known.get(ask, _EMPTY) for ask in asks])
     root = identity(tensors) if tensors else None
     return Digests(root, tensors, {**declared, **measured}, tuple(notes))
+
+
+def _names(checkpoint: Checkpoint | None) -> Sequence[str]:
+    """Name the files of a weights set, and those that its tensors lie in."""
+    if checkpoint is None:
+        return ()
+    return sorted({*checkpoint.files, *(tensor.file for tensor in checkpoint.tensors)})
+
+
+def _asks(
+    checkpoint: Checkpoint | None, names: Sequence[str], listed: Mapping[str, SourceFile]
+) -> tuple[Sequence[Ask], str]:
+    """Say how each tensor is hashed, and why none can be; empty where all can."""
+    if checkpoint is None:
+        return (), ""
+    asks = [_ask(checkpoint, tensor) for tensor in checkpoint.tensors]
+    return asks, _incomplete(checkpoint, names, listed) or _beyond_reason(asks, listed)
 
 
 def _cores() -> int:

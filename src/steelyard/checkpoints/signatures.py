@@ -14,10 +14,11 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import json
 import re
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
@@ -78,6 +79,9 @@ class SignedManifest:
     """How digests were taken: `method`, `hash_type`, `allow_symlinks`, `ignore_paths`."""
     key_hint: str | None = None
     """SHA-256 of the public key, where the signature was made with one."""
+    bundle: bytes = field(default=b"", repr=False)
+    """The signature with nothing in it but what was read here, for whoever checks it: so nobody
+    checks another envelope than this one, however it is spelled."""
 
     @property
     def digests(self) -> Mapping[str, str]:
@@ -188,7 +192,14 @@ def parse_signature(data: bytes, file: str = SIGNATURE_NAME) -> SignedManifest:
             read = _former(statement, file)
         case _:
             raise _wrong("its statement is not about a model", file)
-    return replace(read, method=method, key_hint=hint)
+    clean = {
+        "mediaType": bundle.get("mediaType"),
+        "verificationMaterial": material,
+        "dsseEnvelope": {
+            key: envelope.get(key) for key in ("payload", "payloadType", "signatures")
+        },
+    }
+    return replace(read, method=method, key_hint=hint, bundle=json.dumps(clean).encode())
 
 
 def _method(material: Mapping[str, JsonValue], file: str) -> tuple[Method, str | None]:

@@ -72,7 +72,7 @@ def compare_sealed(old: Snapshot, new: Snapshot, *, budget: int | None = None) -
     if old.lock.revision != new.lock.revision and old.lock.revision and new.lock.revision:
         notes.append(f"revision {old.lock.revision} became {new.lock.revision}")
     moved: Comparison | None = None
-    if budget != 0 and _changed_weights(seen):
+    if budget != 0 and _may_have_moved(old, new, (*seen, *files)):
         moved, note = _moved(old, new, budget)
         notes += note
     found = (*seen, *_steps(moved), *files)
@@ -304,8 +304,17 @@ def _sizes(path: str, old: LockDocument, new: LockDocument) -> tuple[str | None,
     return (None, None) if before == after else (f"{before:,} bytes", f"{after:,} bytes")
 
 
-def _changed_weights(seen: Iterable[Difference]) -> bool:
-    return any(each.area is Area.WEIGHTS for each in seen)
+def _may_have_moved(old: Snapshot, new: Snapshot, seen: Iterable[Difference]) -> bool:
+    """Tell whether weights are different, or may be: remote ones are known by their files alone."""
+    unread = any(
+        each.lock.weights is not None and each.lock.weights.identity is None for each in (old, new)
+    )
+    models = (each.model for each in (old, new) if unread and each.model is not None)
+    paths = {path for model in models for part in model.weights for path in part.files}
+    return any(
+        each.area is Area.WEIGHTS or (each.area is Area.FILES and each.subject in paths)
+        for each in seen
+    )
 
 
 def _moved(old: Snapshot, new: Snapshot, budget: int | None) -> tuple[Comparison | None, list[str]]:

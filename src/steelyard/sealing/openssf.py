@@ -189,15 +189,14 @@ def make_signature(
         return written.read_bytes()
 
 
-def refusal(signature: bytes, said: SignedManifest, trust: Trust) -> str | None:
+def refusal(said: SignedManifest, trust: Trust) -> str | None:
     """Say why a signature does not hold; None when it does.
 
     That it holds is believed only if `model_signing` ends without complaint and read the same
-    manifest from the same bytes as we did.
+    manifest as we did, from a bundle that holds what we read and nothing else.
 
     Args:
-        signature: The signature file.
-        said: What `parse_signature` read from it.
+        said: What `parse_signature` read from the signature.
         trust: Whom to trust.
 
     Raises:
@@ -211,7 +210,7 @@ def refusal(signature: bytes, said: SignedManifest, trust: Trust) -> str | None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="steelyard-")))
         path = folder / SIGNATURE_NAME
-        path.write_bytes(signature)
+        path.write_bytes(said.bundle)
         configured = _verifying(trust)
         configured.set_hashing_config(cast("hashing.Config", _Given(manifest)))
         # It warns of old formats with `print`.

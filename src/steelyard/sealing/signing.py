@@ -70,21 +70,15 @@ def sign(
     """
     require()
     target = signature or signature_path(spec)
+    _refuse_to_replace(target, replace=replace)
+    key = unlocked(signer)
     with Subject.open(spec) as subject:
-        if target.exists() and not replace:
-            raise ConfigError(
-                "there is a signature already",
-                why="it may be another's, and what it vouches for would be lost",
-                fix="say --force to replace it, or --signature FILE to write another",
-                file=printable(str(target)),
-            )
-        key = unlocked(signer)
         own = subject.within(target)
         left_out = _left_out(subject, own, ignore)
-        model, trouble = subject.read()
         files = subject.files(left_out, allow_symlinks=allow_symlinks)
         if not files:
             raise ConfigError("there is nothing to sign", why="no file is left", file=str(spec))
+        model, trouble = subject.read()
         with ThreadPoolExecutor(1, "libraries") as pool:
             loading = pool.submit(load)
             digested = digest_files(subject, files, model, cache=cache, progress=progress)
@@ -98,17 +92,26 @@ def sign(
             allow_symlinks=allow_symlinks,
         )
         _write(target, made)
-        there = tuple(path for path in left_out if path != own and (subject.path / path).exists())
+        there = (path for path in left_out if path != own and (subject.path / path).exists())
+        unknown = () if trouble is None else (f"identity unknown: {trouble}",)
         return Signed(
             path=target,
             files=len(files),
             size=sum(place.stat().st_size for place in files.values()),
-            ignored=there,
+            ignored=tuple(there),
             identity=digested.weights.root,
-            notes=(
-                *((f"identity unknown: {trouble}",) if trouble is not None else ()),
-                *digested.notes,
-            ),
+            notes=(*unknown, *digested.notes),
+        )
+
+
+def _refuse_to_replace(target: Path, *, replace: bool) -> None:
+    """Keep a signature that is there, unless the user gives it up."""
+    if target.exists() and not replace:
+        raise ConfigError(
+            "there is a signature already",
+            why="it may be another's, and what it vouches for would be lost",
+            fix="say --force to replace it, or --signature FILE to write another",
+            file=printable(str(target)),
         )
 
 

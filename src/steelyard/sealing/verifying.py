@@ -85,10 +85,9 @@ def verify(
     """
     require()
     path = signature or signature_path(spec)
-    data = _read(path)
-    said = parse_signature(data, printable(str(path)))
+    said = parse_signature(_read(path), printable(str(path)))
     with ThreadPoolExecutor(1, "signature") as pool:
-        asked = pool.submit(refusal, data, said, trust)
+        asked = pool.submit(refusal, said, trust)
         wanted = _Wanted(path, tuple(each.strip("/") for each in ignore), allow_symlinks, cache)
         try:
             found = _compared(spec, said, wanted, asked, progress or NoProgress())
