@@ -253,6 +253,8 @@ class _Walk:
 
     def _named(self, node: ast.Attribute | ast.Name, scope: str, owner: str) -> None:
         """Note a function of note that is named but not called: it is handed on to be called."""
+        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+            return
         name = self._names.dotted(node)
         if name is None:
             # Straight to what the chain begins with: each link of it again would be quadratic.
