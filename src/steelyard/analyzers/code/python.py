@@ -21,8 +21,8 @@ from typing import Final
 from steelyard.analyzers.code.python_names import Names, kind_of
 from steelyard.errors import CheckpointError, LimitExceeded
 
-MOST_NODES: Final = 400_000
-"""Nodes of the largest syntax tree that is walked; a module of 20,000 lines has as many."""
+MOST_NODES: Final = 200_000
+"""Nodes of the largest syntax tree that is walked; a module of 10,000 lines has as many."""
 _MOST_USES: Final = 1000
 _MOST_LINES: Final = 200_000
 _BIDIRECTIONAL: Final = re.compile("[\u202a-\u202e\u2066-\u2069]")

@@ -22,6 +22,7 @@ from steelyard.facts import Basis, Evidence, Fact
 from steelyard.knowledge import load
 
 _LONGEST: Final = 1_000_000
+_MOST_BYTES: Final = 12_000_000
 _MOST_EVIDENCE: Final = 50
 _SUFFIXES: Final = frozenset({".py", ".pyw", ".pyi"})
 _COMPILED: Final = frozenset({".pyc", ".pyo", ".pyd", ".so", ".dll", ".dylib"})
@@ -33,7 +34,7 @@ def analyze(model: Model) -> Iterable[Fact]:
     """Yield the Python files, those that would be imported, and what they would do."""
     scripts: dict[str, Script] = {}
     unread: dict[str, str] = {}
-    for rider in riders(model, _is_python, _LONGEST):
+    for rider in riders(model, _is_python, _LONGEST, _MOST_BYTES):
         if rider.unread:
             unread[rider.path] = rider.unread
             continue
