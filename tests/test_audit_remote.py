@@ -45,6 +45,18 @@ class TestHub:
         assert weights.sha256_basis == "declared"
         assert report.book.value("model.identity") is None
 
+    def test_code_that_rides_along_is_fetched(self, folder: Path) -> None:
+        (folder / "handler.py").write_text("import os\nos.system('true')\n")
+        (folder / "chat_template.jinja").write_text("{{ ''.__class__ }}")
+        (folder / "tokenizer.json").write_bytes(b"{" * 100_000)
+        with HubServer({"org/tiny": folder}) as hub:
+            network = Network(endpoint=hub.endpoint, timeout=5.0)
+            report = weigh("hf://org/tiny", network=network, lineage=False)
+            requests = hub.requests
+        failing = {found.rule for found in report.findings if found.failing}
+        assert failing >= {"COD001", "COD010"}
+        assert not any("tokenizer.json" in request.path for request in requests[1:])
+
     def test_a_gated_repository(self, folder: Path) -> None:
         with HubServer({"org/tiny": folder}, gated=["org/tiny"]) as hub:
             network = Network(endpoint=hub.endpoint, timeout=5.0)

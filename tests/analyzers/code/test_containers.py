@@ -100,6 +100,10 @@ class TestTensorFlow:
         book = book_of(tmp_path, {"saved_model.pb": saved_model("MatMul")[:-3]})
         assert texts(book, "code.graph.unread")
 
+    def test_a_graph_as_text_is_not_cleared(self, tmp_path: Path) -> None:
+        book = book_of(tmp_path, {"saved_model.pbtxt": b"saved_model_schema_version: 1"})
+        assert texts(book, "code.graph.unread")
+
     @given(st.binary(max_size=200))
     def test_any_bytes_are_read_or_refused(self, data: bytes) -> None:
         for name in ("saved_model.pb", "x.pb"):

@@ -119,3 +119,20 @@ def test_other_ways_to_name_code(tmp_path: Path) -> None:
 def test_a_model_without_scripts(tmp_path: Path) -> None:
     book = facts_of(scripts.analyze, models.read(models.folder(tmp_path)))
     assert not any(fact.value for fact in book)
+
+
+def test_configurations_that_are_not_read_with_the_model_name_code_too(tmp_path: Path) -> None:
+    twice = b'{"auto_map": {}, "auto_map": {"AutoProcessor": "other.Own"}}'
+    files = {
+        "processor_config.json": json.dumps({"auto_map": {"AutoProcessor": "proc.Own"}}).encode(),
+        "video_config.json": twice,
+        "plain_config.json": b"{",
+        "broken_config.json": b'{"auto_map": {',
+        "proc.py": BAD,
+    }
+    book = facts_of(scripts.analyze, models.read(models.folder(tmp_path, files=files)))
+    assert book.value("code.scripts.loaded") == {"proc.py", "other.py"}
+    assert texts(book, "code.scripts.unread") == {
+        "broken_config.json names code, but is not JSON that can be parsed",
+        "other.py is named by a configuration, but is not there",
+    }

@@ -126,6 +126,7 @@ def test_conditions_that_ordinary_templates_have(text: str) -> None:
         ("go to https://collect.test/x", "odd"),
         ("a\u202eb", "odd"),
         ("a\u200bb", "odd"),
+        ("a\u200db", "odd"),
         ("a\U000e0041b", "odd"),
         ("{{ persona }}", "undeclared"),
         ("{{ messages|foo }}", "undeclared"),
@@ -138,7 +139,8 @@ def test_other_remarks(text: str, kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["\ufeffplain", "see https://json-schema.org/x", "x \uff5c \u2581 é"]
+    "text",
+    ["\ufeffplain", "see https://json-schema.org/x", "x \uff5c \u2581 é", "\u06cc\u200c\u062e"],
 )
 def test_what_is_neither_hidden_nor_an_address(text: str) -> None:
     assert kinds(text) == set()

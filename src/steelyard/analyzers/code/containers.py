@@ -20,7 +20,7 @@ from steelyard.checkpoints.hdf5 import root_texts
 from steelyard.checkpoints.model import Model
 from steelyard.checkpoints.tensors import ProblemKind
 from steelyard.checkpoints.zips import directory, read_member
-from steelyard.errors import CheckpointError, SourceError
+from steelyard.errors import CheckpointError, SourceError, Unsupported
 from steelyard.facts import Fact
 from steelyard.sources.base import ByteReader
 
@@ -89,6 +89,9 @@ def _code(
         elif _suffix(reader.name) == ".pb" and format_name is None and graphs.is_graph(head):
             about = "graph"
             yield from _protobuf(reader)
+        elif _suffix(reader.name) == ".pbtxt":
+            about = "graph"
+            raise Unsupported("is a graph as text, which is not read", file=reader.name)
     except CheckpointError as error:
         yield f"{about}.unread", graphs.unread(error)
 

@@ -10,8 +10,10 @@ from urllib.parse import urlsplit
 
 _MOST: Final = 20
 _HIDDEN: Final = re.compile(
-    "[\u00ad\u115f\u1160\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0"
+    "[\u00ad\u115f\u1160\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0"
     "\U000e0000-\U000e0fff]+"
+    # Joiners belong within some scripts and emoji, not beside ASCII.
+    "|(?<![^\x00-\x7f])[\u200c\u200d]|[\u200c\u200d](?![^\x00-\x7f])"
 )
 """Zero-width and bidirectional characters, tags and variation selectors beyond the usual ones.
 

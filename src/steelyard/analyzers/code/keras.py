@@ -44,17 +44,28 @@ def examine(config: JsonValue) -> list[Remark]:
 
 def _objects(config: JsonValue) -> Iterator[tuple[str, Mapping[str, JsonValue]]]:
     """Yield every object of a document with its path, in order, without recursion."""
-    stack: list[tuple[str, JsonValue]] = [("", config)]
+    stack = [iter([("", config)])]
     while stack:
-        path, value = stack.pop()
-        children: Iterable[tuple[object, JsonValue]] = ()
+        path, value = next(stack[-1], ("", None))
+        if value is None:
+            stack.pop()
+            continue
         if isinstance(value, dict):
             yield path, value
-            children = value.items()
-        elif isinstance(value, list):
-            children = enumerate(value)
-        prefix = f"{path[-300:]}." if path else ""
-        stack.extend(reversed([(f"{prefix}{str(key)[:50]}", item) for key, item in children]))
+        stack.append(_children(path, value))
+
+
+def _children(path: str, value: JsonValue) -> Iterator[tuple[str, JsonValue]]:
+    """Yield the objects and lists right within another, one at a time: there may be millions."""
+    items: Iterable[tuple[object, JsonValue]] = ()
+    if isinstance(value, dict):
+        items = value.items()
+    elif isinstance(value, list):
+        items = enumerate(value)
+    prefix = f"{path[-300:]}." if path else ""
+    for key, item in items:
+        if isinstance(item, dict | list):
+            yield f"{prefix}{str(key)[:50]}", item
 
 
 def _judged(item: Mapping[str, JsonValue], path: str) -> Iterator[tuple[str, str]]:

@@ -21,8 +21,8 @@ from typing import Final
 from steelyard.analyzers.code.python_names import Names, kind_of
 from steelyard.errors import CheckpointError, LimitExceeded
 
-MOST_NODES: Final = 400_000
-"""Nodes of the largest syntax tree that is walked; a module of 20,000 lines has as many."""
+MOST_NODES: Final = 200_000
+"""Nodes of the largest syntax tree that is walked; a module of 10,000 lines has as many."""
 _MOST_USES: Final = 1000
 _MOST_LINES: Final = 200_000
 _BIDIRECTIONAL: Final = re.compile("[\u202a-\u202e\u2066-\u2069]")
@@ -253,6 +253,8 @@ class _Walk:
 
     def _named(self, node: ast.Attribute | ast.Name, scope: str, owner: str) -> None:
         """Note a function of note that is named but not called: it is handed on to be called."""
+        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+            return
         name = self._names.dotted(node)
         if name is None:
             # Straight to what the chain begins with: each link of it again would be quadratic.

@@ -16,12 +16,16 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from steelyard.analyzers.base import few, shortened
-from steelyard.checkpoints.documents import JsonValue
+from steelyard.analyzers.code.reading import Rider, riders
+from steelyard.checkpoints.documents import JsonValue, parse_json
 from steelyard.checkpoints.model import Model
+from steelyard.errors import CheckpointError
 from steelyard.facts import Basis, Evidence, Fact
 
 _MOST_EVIDENCE: Final = 50
 _LONGEST: Final = 500
+_LONGEST_FILE: Final = 1_000_000
+_AUTO_MAP: Final = b'"auto_map"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,7 @@ def analyze(model: Model) -> Iterable[Fact]:
 
 def targets(model: Model) -> Iterator[Target]:
     """Yield every class that a configuration asks to import, by configuration."""
-    for path, document in sorted(model.json.items()):
+    for path, document in sorted(_configurations(model), key=lambda item: item[0]):
         if isinstance(document, dict):
             for field, text in (*_auto_map(document), *_pipelines(document)):
                 yield Target(path, field, shortened(text))
@@ -81,6 +85,37 @@ def targets(model: Model) -> Iterator[Target]:
             # Most name a class of an installed library: only a file that lies here is code of here.
             if target.path in here:
                 yield target
+
+
+def unreadable(model: Model) -> Iterator[str]:
+    """Yield the configurations that name code but do not parse: a library may read them still."""
+    for rider in riders(model, lambda path: _is_further(model, path), _LONGEST_FILE):
+        if _AUTO_MAP in rider.data and _parsed(rider) is None:
+            yield rider.path
+
+
+def _configurations(model: Model) -> list[tuple[str, JsonValue]]:
+    """Give every configuration: those read with the model, and others that may name code."""
+    further = (
+        (rider.path, _parsed(rider))
+        for rider in riders(model, lambda path: _is_further(model, path), _LONGEST_FILE)
+        if _AUTO_MAP in rider.data
+    )
+    return [*model.json.items(), *further]
+
+
+def _is_further(model: Model, path: str) -> bool:
+    """Tell a configuration that is not read with the model, as that of a processor is not."""
+    name = PurePosixPath(path).name
+    return name.endswith(".json") and "config" in name and path not in model.json
+
+
+def _parsed(rider: Rider) -> JsonValue:
+    try:
+        # Of a key that stands twice libraries take the last.
+        return parse_json(rider.data, rider.path, duplicates="keep_last", allow_nan=True)
+    except CheckpointError:
+        return None
 
 
 def _auto_map(document: Mapping[str, JsonValue]) -> Iterator[tuple[str, str]]:

@@ -15,13 +15,14 @@ from typing import Final
 from steelyard.analyzers.base import few
 from steelyard.analyzers.code.python import Script, Use, examine
 from steelyard.analyzers.code.reading import riders
-from steelyard.analyzers.code.remote import targets
+from steelyard.analyzers.code.remote import targets, unreadable
 from steelyard.checkpoints.model import Model
 from steelyard.errors import CheckpointError
 from steelyard.facts import Basis, Evidence, Fact
 from steelyard.knowledge import load
 
 _LONGEST: Final = 1_000_000
+_MOST_BYTES: Final = 12_000_000
 _MOST_EVIDENCE: Final = 50
 _SUFFIXES: Final = frozenset({".py", ".pyw", ".pyi"})
 _COMPILED: Final = frozenset({".pyc", ".pyo", ".pyd", ".so", ".dll", ".dylib"})
@@ -33,7 +34,7 @@ def analyze(model: Model) -> Iterable[Fact]:
     """Yield the Python files, those that would be imported, and what they would do."""
     scripts: dict[str, Script] = {}
     unread: dict[str, str] = {}
-    for rider in riders(model, _is_python, _LONGEST):
+    for rider in riders(model, _is_python, _LONGEST, _MOST_BYTES):
         if rider.unread:
             unread[rider.path] = rider.unread
             continue
@@ -47,6 +48,8 @@ def analyze(model: Model) -> Iterable[Fact]:
     for path in sorted(loaded - set(paths)):
         unread[path] = "is named by a configuration, but is not there"
     yield _set("code.scripts", few(sorted(paths)), [Evidence(file=path) for path in sorted(paths)])
+    for path in unreadable(model):
+        unread[path] = "names code, but is not JSON that can be parsed"
     compiled = [file.path for file in model.source.files if _suffix(file.path) in _COMPILED]
     yield _set("code.compiled", few(compiled), [Evidence(file=path) for path in compiled])
     yield _set(
@@ -83,9 +86,8 @@ def _grade(use: Use, loaded: bool) -> str | None:
 
 def _loaded(model: Model, scripts: Mapping[str, Script], paths: frozenset[str]) -> frozenset[str]:
     """Name the files that a library would import, with what those import from beside them."""
-    waiting = [target.path for target in targets(model) if not target.repository]
-    waiting += [item["path"] for item in load("python_calls")["loaded_by_name"]]
     named = {target.path for target in targets(model) if not target.repository}
+    waiting = [*named, *(item["path"] for item in load("python_calls")["loaded_by_name"])]
     seen: set[str] = set()
     while waiting:
         path = waiting.pop()
