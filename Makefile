@@ -52,6 +52,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/audit_size.py
 	$(BIN)/python benchmarks/hook.py
 	$(BIN)/python benchmarks/compute.py
+	$(BIN)/python benchmarks/pickle_scanning.py --peers
 	$(BIN)/python benchmarks/lineage_null.py
 	$(BIN)/python benchmarks/lineage_search.py
 	$(BIN)/python benchmarks/lineage_cost.py

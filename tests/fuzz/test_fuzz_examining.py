@@ -14,7 +14,7 @@ from tests.corpus import bad_files, benign_files
 from tests.fuzz.counts import fuzz_count
 from tests.fuzz.mutations import mutations
 
-COUNT = fuzz_count(2000)
+COUNT = fuzz_count(800)
 LIMITS = Limits(unpacked_bytes=20_000_000, examined_opcodes=200_000)
 FILES = [(name, data) for _, name, data in (*bad_files(), *benign_files()) if len(data) < 50_000]
 SLOWEST_S = 5

@@ -27,7 +27,6 @@ GEMMA = "LicenseRef-scancode-gemma-tou-2025-03-24"
 NO_CARD = {"DOC001": "error"}
 NO_LICENSE = {"LIC001": "error"}
 THIN_CARD = {"DOC005": "warning", "DOC010": "warning"}
-PICKLE = {"INT008": "warning"}
 NOT_READ = {"INT010": "warning"}
 
 
@@ -221,7 +220,6 @@ VISION = (
         format="pytorch",
         tensors=154,
         parameters=20_770_466,
-        findings=PICKLE,
     ),
     Real(
         "easyocr",
@@ -229,7 +227,6 @@ VISION = (
         format="pytorch",
         tensors=44,
         parameters=3_781_345,
-        findings=PICKLE,
     ),
     Real(
         "nudenet",
@@ -312,7 +309,7 @@ SPEECH = (
         format="pytorch",
         tensors=33,
         parameters=545_282,
-        findings=PICKLE | NOT_READ,
+        findings=NOT_READ,
         unsafe=None,
     ),
     Real(
@@ -345,7 +342,7 @@ OTHERS = (
         detected=frozenset({"MIT"}),
         license="MIT",
         # Harmless, but nothing proves it: scikit-learn's classes are named, not condemned.
-        findings=PICKLE | NOT_READ | {"INT019": "warning"},
+        findings={"INT019": "warning"},
         unsafe=None,
         identified=False,
     ),

@@ -40,6 +40,8 @@ IMPORT_COST: Final = 100
 """Values that a new import costs: a checkpoint names few, and each is graded and reported."""
 EXTENSION: Final = "copyreg.extension_"
 """How an import is named that the stream names by an extension code."""
+_PLACES: Final = 8
+"""Places on the stack and in the memo that take as much memory as one value."""
 _BATCH: Final = 4096
 """Opcodes between two looks at what is at hand."""
 _LOAD_FROM_BYTES: Final = "torch.storage._load_from_bytes"
@@ -134,8 +136,8 @@ class Machine(Stack):
                 self.offset = self.cursor.offset
                 self.count += 1
                 raise self.excess(f"more than {most} opcodes")
-            if not self.keep and len(self.stack) > self.budget:
-                raise self.excess(f"more than {self.budget} values at hand")
+            if not self.keep and len(self.stack) + len(self.memo) > _PLACES * self.budget:
+                raise self.excess(f"more than {_PLACES * self.budget} values at hand")
         self._broken = False
 
     def _batch(self, most: int) -> bool:

@@ -24,21 +24,19 @@ class Memo:
         other.near, other._far = self.near.copy(), self._far.copy()
         return other
 
-    def put(self, index: int, value: Value) -> bool:
-        """Remember a value; say whether its number is new."""
+    def put(self, index: int, value: Value) -> None:
+        """Remember a value under a number."""
         near = self.near
         if index == len(near):
             near.append(value)
-            return self._far.pop(index, self) is self
-        if 0 <= index < len(near):
+            self._far.pop(index, None)
+        elif 0 <= index < len(near):
             near[index] = value
-            return False
-        new = index not in self._far
-        self._far[index] = value
-        return new
+        else:
+            self._far[index] = value
 
     def add(self, value: Value) -> None:
-        """Remember a value under the next number; a new one, where none was given out of turn."""
+        """Remember a value under the next number."""
         if self._far:
             self.put(len(self), value)
         else:

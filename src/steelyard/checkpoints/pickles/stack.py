@@ -26,6 +26,8 @@ LONGEST_KEPT: Final = 256
 """Characters of the longest text that is kept then; no name in Python is longer."""
 _MOST_BOXES: Final = 50_000
 _NOT_ASCII: Final = 4
+_SOMETHING: Final = Opaque("value", 0, 0)
+"""Stands for what is remembered and names nothing."""
 
 
 class Stack:
@@ -199,17 +201,34 @@ class Stack:
         """`DUP`."""
         self.stack.append(self.top())
 
+    def remembered(self) -> Value:
+        """Return what is remembered of the value on top, and count it.
+
+        Most of a large pickle are containers that are filled later, bytes, and texts that name
+        nothing. They say nothing of imports, so one value stands for all of them when nothing is
+        kept, and takes no memory.
+        """
+        value = self.stack[-1]
+        if not self.keep and (
+            isinstance(value, Pairs | Opaque)
+            or (isinstance(value, str) and not value.replace(".", "").isidentifier())
+            or (isinstance(value, Items) and value.kind != "tuple")
+        ):
+            return _SOMETHING
+        self.spend()
+        return value
+
     def do_put(self, argument: Argument) -> None:
         """`PUT` and its kin: remember what lies on top."""
         if not isinstance(argument, int):
             raise self.wrong("a memo index is not a number")
-        if self.memo.put(argument, self.top()):
-            self.spend(1)
+        self.top()
+        self.memo.put(argument, self.remembered())
 
     def do_memoize(self) -> None:
         """`MEMOIZE`."""
-        if self.memo.put(len(self.memo), self.top()):
-            self.spend(1)
+        self.top()
+        self.memo.add(self.remembered())
 
     def do_get(self, argument: Argument) -> None:
         """`GET` and its kin: push what was remembered."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from steelyard.checkpoints.pickles.boxes import HEAD, SHORTEST_FILE, may_be_file
 from steelyard.checkpoints.pickles.opcodes import OPCODES, Opaque, text
-from steelyard.checkpoints.pickles.values import Box, Items, Pairs, Value
+from steelyard.checkpoints.pickles.values import Box, Items, Pairs
 
 if TYPE_CHECKING:
     from steelyard.checkpoints.pickles.machine import Machine
@@ -25,9 +25,6 @@ Step = Callable[["Machine"], None]
 
 _NUMBER: Final = Opaque("number", 0, 0)
 """Stands for each of many numbers in a row, which are passed over together."""
-_CONTAINER: Final = Opaque("container", 0, 0)
-"""Stands for a list, dict or set that is remembered: containers that are filled later are most of
-a large pickle, and say nothing of imports."""
 _MEMOIZE: Final = 0x94
 _FEWEST_IN_A_ROW: Final = 8
 
@@ -123,7 +120,7 @@ def _words(code: int, layout: str) -> Step:
                     # Nearly every text is remembered at once; one step for both saves a third.
                     cursor.at = stop + 1
                     machine.passed += 1
-                    _memoize(machine)
+                    machine.do_memoize()
                 return
         slow(machine)
 
@@ -155,34 +152,12 @@ def _data(code: int, layout: str) -> Step:
     return step
 
 
-def _remembered(machine: Machine) -> Value:
-    """Return what is remembered of the value on top."""
-    value = machine.stack[-1]
-    if machine.keep:
-        return value
-    if type(value) is Pairs or (type(value) is Items and value.kind != "tuple"):
-        return _CONTAINER
-    return value
-
-
-def _memoize(machine: Machine) -> None:
-    stack = machine.stack
-    if machine.keep or len(stack) <= machine.floor:
-        machine.do_memoize()
-        return
-    machine.memo.add(_remembered(machine))
-    machine.values_left -= 1
-    if machine.values_left < 0:
-        machine.spend()
-
-
 def _short_put(machine: Machine) -> None:
     cursor, stack = machine.cursor, machine.stack
     at = cursor.at
     if at < len(cursor.piece) and len(stack) > machine.floor:
         cursor.at = at + 1
-        if machine.memo.put(cursor.piece[at], _remembered(machine)):
-            machine.spend()
+        machine.memo.put(cursor.piece[at], machine.remembered())
     else:
         machine.do_put(cursor.take(1)[0])
 
@@ -256,7 +231,7 @@ _ACTIONS: Final[dict[str, Step | str]] = {
     "PUT": "do_put",
     "BINPUT": _short_put,
     "LONG_BINPUT": "do_put",
-    "MEMOIZE": _memoize,
+    "MEMOIZE": "do_memoize",
     "GET": "do_get",
     "BINGET": _short_get,
     "LONG_BINGET": "do_get",
