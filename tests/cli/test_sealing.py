@@ -179,3 +179,13 @@ def test_a_lock_on_standard_output(model: Path, run: Run) -> None:
     made = run("lock", "model", "--output", "-")
     assert json.loads(made.out)["schema_version"] == "1.0"
     assert made.err.startswith("locked 4 files: -\n")
+
+
+def test_what_a_download_leaves_is_signed_with_a_note(model: Path, run: Run) -> None:
+    write_key(Path("keys"))
+    (model / ".cache/huggingface").mkdir(parents=True)
+    (model / ".cache/huggingface/x.lock").write_bytes(b"")
+    said = run("sign", "model", "--key", "keys/key.pem")
+    assert (said.code, "--ignore .cache leaves it out" in said.err) == (0, True)
+    quiet = run("sign", "model", "--key", "keys/key.pem", "--force", "--ignore", ".cache")
+    assert (quiet.code, quiet.err) == (0, "")

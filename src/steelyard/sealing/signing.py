@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from steelyard.checkpoints.digest_cache import DigestCache
 from steelyard.checkpoints.signatures import GIT_PATHS, SIGNATURE_NAME, covers
@@ -16,6 +17,8 @@ from steelyard.progress import Progress
 from steelyard.sealing.digesting import Subject, digest_files
 from steelyard.sealing.openssf import Signer, load, make_signature, require, unlocked
 from steelyard.sources.paths import printable
+
+_HUB_NOTES: Final = ".cache/huggingface/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +103,14 @@ def sign(
             size=sum(place.stat().st_size for place in files.values()),
             ignored=tuple(there),
             identity=digested.weights.root,
-            notes=(*unknown, *digested.notes),
+            notes=(*unknown, *_doubts(files), *digested.notes),
         )
+
+
+def _doubts(files: Iterable[str]) -> Iterator[str]:
+    """Say what was signed that will hardly be published."""
+    if any(path.startswith(_HUB_NOTES) for path in files):
+        yield f"{_HUB_NOTES} is left by hf download and was signed; --ignore .cache leaves it out"
 
 
 def _refuse_to_replace(target: Path, *, replace: bool) -> None:
