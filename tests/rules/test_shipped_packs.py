@@ -207,6 +207,7 @@ def test_little_is_asked_when_little_is_known() -> None:
         ({"code.polyglots": frozenset({"x"})}, {"COD030"}),
         ({"code.archives.escaping": frozenset({"x"})}, {"COD031"}),
         ({"code.secrets": frozenset({"x"})}, {"COD032"}),
+        ({"code.names.hidden": frozenset({"x"})}, {"COD033"}),
         ({"integrity.shards.missing": frozenset({"x"})}, {"INT006"}),
         ({"integrity.unreadable": frozenset({"x"})}, {"INT009"}),
         ({"integrity.not_fully_read": frozenset({"x"})}, {"INT010"}),

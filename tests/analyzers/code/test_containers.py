@@ -257,3 +257,17 @@ class TestArchives:
             depths.append(depths[-1] + (-1 if item == ".." else 1 if item == "a" else 0))
         name = "/".join(parts)
         assert leads_out(name) == (min(depths) < 0 or name.startswith("/"))
+
+
+def test_names_with_characters_that_nobody_sees(tmp_path: Path) -> None:
+    files = {
+        "a.gguf": gguf_bytes({"general.na\u200bme": "x", "b\nc": "y", "d": "\u200b"}),
+        "b.safetensors": save({"w\u202e": np.zeros(1, np.float32), "v": np.zeros(1, np.float32)}),
+    }
+    book = facts_of(containers.analyze, models.read(models.write(tmp_path, files)))
+    said = {text.partition(" holds")[0] for text in texts(book, "code.names.hidden")}
+    assert said == {
+        "a.gguf: the metadata key 'general.name'",
+        "a.gguf: the metadata key 'b c'",
+        "b.safetensors: the tensor name 'w'",
+    }

@@ -12,8 +12,10 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from steelyard.analyzers.code import archives, graphs, keras, polyglots
+from steelyard.analyzers.code.hidden import invisible
 from steelyard.analyzers.code.reading import is_local
 from steelyard.analyzers.code.remarks import Located, Remark, fact_of
+from steelyard.analyzers.quoting import clean
 from steelyard.checkpoints.documents import parse_json
 from steelyard.checkpoints.hdf5 import MAGIC as HDF5
 from steelyard.checkpoints.hdf5 import root_texts
@@ -42,6 +44,7 @@ _FACTS: Final = {
     "polyglot": "code.polyglots",
     "escape": "code.archives.escaping",
     "archive.unread": "code.archives.unread",
+    "name": "code.names.hidden",
 }
 
 
@@ -67,7 +70,7 @@ def analyze(model: Model) -> Iterable[Fact]:
                     found[kind].append((file.path, remark))
         except SourceError as error:
             found["graph.unread"].append((file.path, Remark("unread", error.what)))
-    for kind, path, remark in (*_of_weights(model), *_unclaimed(model)):
+    for kind, path, remark in (*_of_weights(model), *_hidden_names(model), *_unclaimed(model)):
         found[kind].append((path, remark))
     for kind, name in _FACTS.items():
         yield fact_of(name, found[kind])
@@ -146,6 +149,20 @@ def _of_weights(model: Model) -> Iterator[tuple[str, str, Remark]]:
         if weights.format == "onnx":
             for remark in graphs.onnx(weights):
                 yield f"graph.{remark.kind}", weights.files[0], remark
+
+
+def _hidden_names(model: Model) -> Iterator[tuple[str, str, Remark]]:
+    """Yield the names of tensors and metadata in which characters stand that nobody sees."""
+    for weights in model.weights:
+        for what, names in (
+            ("metadata key", list(weights.metadata)),
+            ("tensor name", [tensor.name for tensor in weights.tensors]),
+        ):
+            # All at once: a line for each name, with what would break a line told first.
+            text = "\n".join(name.replace("\n", "\u2028") for name in names)
+            for hidden, line in invisible(text):
+                said = f"the {what} {clean(names[line - 1], 80)!r} holds {hidden}"
+                yield "name", weights.files[0], Remark("name", said)
 
 
 def _unclaimed(model: Model) -> Iterator[tuple[str, str, Remark]]:

@@ -28,6 +28,8 @@ _MOST_LINES: Final = 200_000
 _BIDIRECTIONAL: Final = re.compile("[\u202a-\u202e\u2066-\u2069]")
 
 _MADE_BY_CLASS = ("__init__", "__new__", "__post_init__", "__call__", "__init_subclass__")
+_INTERNAL: Final = frozenset({"__subclasses__", "__globals__", "__builtins__"})
+"""Attributes that lead from any object to everything that Python has loaded."""
 _RUNNERS: Final = frozenset(
     {
         "builtins.eval",
@@ -206,8 +208,9 @@ class _Walk:
                 self._push([] if known else [node.func], scope, owner)
             case ast.Attribute() | ast.Name():
                 self._named(node, scope, owner)
-            case ast.Assign(targets=[ast.Name()], value=ast.Attribute() | ast.Name()):
-                # An alias: what it stands for is told where it is called.
+            case ast.Assign(targets=[ast.Name()], value=ast.Attribute() | ast.Name()) if not owner:
+                # An alias: what it stands for is told where it is called. In a class it may be
+                # called by syntax alone (`__class_getitem__ = exec`).
                 pass
             case _:
                 self._push(ast.iter_child_nodes(node), scope, owner)
@@ -243,6 +246,8 @@ class _Walk:
                 of.calls.add(f".{name}")
         full = self._names.dotted(node.func)
         if full is None:
+            picked = self._names.picks(node)
+            of.uses += [("dynamic", picked, node.lineno)] if picked else []
             return False
         kind = self._names.kind_of_call(full, node)
         if full in _RUNNERS and self._names.decodes(node):
@@ -260,6 +265,8 @@ class _Walk:
             # Straight to what the chain begins with: each link of it again would be quadratic.
             inner: ast.expr = node
             while isinstance(inner, ast.Attribute):
+                if inner.attr in _INTERNAL:
+                    self._of(scope).uses.append(("dynamic", inner.attr, node.lineno))
                 inner = inner.value
             self._push([] if isinstance(inner, ast.Name) else [inner], scope, owner)
         elif kind_of(name, called=False) and not self._names.judged_by_call(name):

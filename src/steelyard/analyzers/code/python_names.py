@@ -22,9 +22,12 @@ _TABLES: Final = frozenset({"sys.modules", "builtins.globals", "builtins.locals"
 _SENSITIVE: Final = frozenset(
     {"os", "posix", "nt", "subprocess", "builtins", "importlib", "ctypes"}
 )
+_PICKERS: Final = frozenset({"operator.attrgetter", "operator.methodcaller"})
 _BY_CALL: Final = _IMPORTERS | {"torch.load", "numpy.load", "yaml.load", "tarfile.open",
                                 "zipfile.ZipFile"}  # fmt: skip
 """What only its arguments tell whether it is of note."""
+_LONGEST_NOTED: Final = 4
+"""Parts of the longest name that is looked for at the end of another."""
 _DEEPEST: Final = 40
 _CONSTANT_PIECES: Final = 200
 _LONGEST: Final = 300
@@ -44,13 +47,32 @@ def _tables() -> tuple[dict[str, str], tuple[tuple[str, str], ...], tuple[str, .
     return exact, tuple(wide), tuple(name.removesuffix("*") for name in data["decoders"])
 
 
-def kind_of(name: str, *, called: bool) -> str | None:
-    """Grade a dotted name: what it does, or None where it is nothing of note."""
+@cache
+def _marks() -> tuple[frozenset[str], frozenset[str]]:
+    """Give the last parts of exact names and the first of beginnings; most names have neither."""
     exact, wide, _ = _tables()
-    if name in exact:
-        return exact[name]
-    if called:
-        return next((kind for start, kind in wide if name.startswith(start)), None)
+    lasts = frozenset(name.rpartition(".")[2] for name in exact)
+    return lasts, frozenset(begin.partition(".")[0] for begin, _ in wide)
+
+
+def kind_of(name: str, *, called: bool) -> str | None:
+    """Grade a dotted name: what it does, or None where it is nothing of note.
+
+    A module can be reached through one that imports it (`shutil.os.system`), so the end counts.
+    """
+    exact, wide, _ = _tables()
+    lasts, heads = _marks()
+    parts = name.split(".")
+    if parts[-1] not in lasts and heads.isdisjoint(part.lstrip("_") for part in parts):
+        return None
+    for start in (0, *range(max(1, len(parts) - _LONGEST_NOTED), len(parts) - 1)):
+        tail = ".".join([parts[start].lstrip("_") if start else parts[0], *parts[start + 1 :]])
+        if tail in exact:
+            return exact[tail]
+        if called:
+            kind = next((kind for begin, kind in wide if tail.startswith(begin)), None)
+            if kind is not None:
+                return kind
     return None
 
 
@@ -119,7 +141,8 @@ class Names:
         if base is None:
             return None
         name = ".".join([base, *reversed(parts)])
-        return name.replace("builtins.__builtins__", "builtins")
+        name = name.replace("builtins.__builtins__", "builtins")
+        return name.removesuffix(".__call__")
 
     def _base(self, node: ast.AST, depth: int) -> str | None:
         if depth > _DEEPEST:
@@ -194,6 +217,14 @@ class Names:
             mode = _argument(node, 1, "mode")
             return "reads" if mode is None or constant(mode) in ("r", "r:gz", "r:*") else "writes"
         return kind_of(name, called=True)
+
+    def picks(self, node: ast.Call) -> str | None:
+        """Name the function of `operator` by which a call picks something of a module of note."""
+        if not isinstance(node.func, ast.Call):
+            return None
+        name = self.dotted(node.func.func)
+        taken = {self.dotted(argument) for argument in node.args[:1]}
+        return name if name in _PICKERS and taken & _SENSITIVE else None
 
     def judged_by_call(self, name: str) -> bool:
         """Tell whether naming it without a call says nothing."""
