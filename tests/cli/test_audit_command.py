@@ -290,7 +290,10 @@ class TestOnly:
     def test_a_topic_alone(self, run: Run) -> None:
         found = report(run, "--only", "code", "--fail-on", "never")
         assert found["only"] == ["code"]
-        assert {pack["id"] for pack in found["tool"]["packs"]} == {"practice.integrity"}
+        assert {pack["id"] for pack in found["tool"]["packs"]} == {
+            "practice.code",
+            "practice.integrity",
+        }
         assert "model.identity" not in {fact["name"] for fact in found["facts"]}
 
     def test_several_topics_in_one_option_or_in_several(self, run: Run) -> None:

@@ -52,8 +52,11 @@ def analyze(model: Model) -> Iterable[Fact]:
         unread[path] = "names code, but is not JSON that can be parsed"
     compiled = [file.path for file in model.source.files if _suffix(file.path) in _COMPILED]
     yield _set("code.compiled", few(compiled), [Evidence(file=path) for path in compiled])
+    where = _places(model)
     yield _set(
-        "code.scripts.loaded", few(sorted(loaded)), [Evidence(file=p) for p in sorted(loaded)]
+        "code.scripts.loaded",
+        few(sorted(loaded)),
+        [Evidence(file=where.get(path, path)) for path in sorted(loaded)],
     )
     modules = sorted({name for path in loaded & scripts.keys() for name in scripts[path].imports})
     yield _set("code.scripts.imports", few(modules), [])
@@ -67,8 +70,14 @@ def analyze(model: Model) -> Iterable[Fact]:
     yield _set(
         "code.scripts.unread",
         few(f"{path} {why}" for path, why in unread.items()),
-        [Evidence(file=path, quote=why) for path, why in unread.items()],
+        [Evidence(file=where.get(path, path), quote=why) for path, why in unread.items()],
     )
+
+
+def _places(model: Model) -> Mapping[str, str]:
+    """Say for files that are not there which configuration names them."""
+    there = {file.path for file in model.source.files}
+    return {each.path: each.config for each in targets(model) if each.path not in there}
 
 
 def _grade(use: Use, loaded: bool) -> str | None:
