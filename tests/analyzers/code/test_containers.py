@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import io
 import tarfile
 import zipfile
@@ -212,14 +213,15 @@ class TestPolyglots:
 
 def tarred(mode: Literal["w", "w:gz"], *members: tuple[str, str]) -> bytes:
     file = io.BytesIO()
-    with tarfile.open(None, mode, file) as archive:
+    with tarfile.open(None, "w", file) as archive:
         for name, target in members:
             info = tarfile.TarInfo(name)
             info.type, info.linkname = (
                 (tarfile.SYMTYPE, target) if target else (tarfile.REGTYPE, "")
             )
             archive.addfile(info)
-    return file.getvalue()
+    data = file.getvalue()
+    return data if mode == "w" else gzip.compress(data, mtime=0)
 
 
 class TestArchives:
