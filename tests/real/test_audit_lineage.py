@@ -80,7 +80,7 @@ def test_the_renamed_package_is_found_out(assets: Assets) -> None:
     )
 
 
-@pytest.mark.parametrize("asset", manifest())
+@pytest.mark.parametrize("asset", [name for name, each in manifest().items() if each.model])
 def test_no_false_alarm(asset: str, assets: Assets) -> None:
     report = weigh(assets(asset))
     found = {finding.rule for finding in report.failing if finding.rule.startswith("LIN")}
