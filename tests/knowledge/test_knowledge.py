@@ -75,3 +75,7 @@ def test_gguf_architectures_stand_for_families() -> None:
     assert set(table["copied_head"]) <= set(table["families"])
     for names in table["skip"].values():
         assert set(names) <= set(table["keys"])
+
+
+def test_lists_are_read_as_yaml_reads_them() -> None:
+    assert knowledge.load_lists("pickle_imports") == knowledge.load("pickle_imports")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import pytest
@@ -73,3 +74,23 @@ def test_a_pickle_that_was_not_read_to_its_end_is_not_cleared(tmp_path: Path) ->
     data = b"\x80\x02ccollections\nOrderedDict\n)R\xff"
     book = facts_of(code.analyze, models.read(models.write(tmp_path, {"pytorch_model.bin": data})))
     assert "code.unsafe" not in book
+
+
+def test_a_place_within_a_file_is_no_offset_in_it(tmp_path: Path) -> None:
+    data = b"\x80\x02" + OS_SYSTEM + b"."
+    files = {"a!b.pkl.gz": gzip.compress(data)}
+    book = facts_of(code.analyze, models.read(models.write(tmp_path, files)))
+    assert book.value("code.calls") == {'os.system("true") in a!b.pkl.gz!gzip at byte 2'}
+    fact = book.resolve("code.unsafe")
+    assert fact is not None
+    (shown,) = fact.evidence
+    assert (shown.file, shown.offset, shown.field) == ("a!b.pkl.gz", None, "gzip at byte 2")
+
+
+def test_what_was_not_examined_to_its_end_is_said(tmp_path: Path) -> None:
+    files = {"a.pkl": b"\x80\x02ccollections\nOrderedDict\n)R\xff"}
+    book = facts_of(code.analyze, models.read(models.write(tmp_path, files)))
+    unread = book.value("code.unread")
+    assert isinstance(unread, frozenset)
+    (words,) = unread
+    assert words.startswith("a.pkl at byte 29: the pickle could not be read further")

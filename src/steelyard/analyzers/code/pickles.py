@@ -10,7 +10,7 @@ and when there is nothing to load.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 
 from steelyard.analyzers.base import few, shortened
 from steelyard.analyzers.code.grades import DANGEROUS, REBUILDS, grade
@@ -29,43 +29,45 @@ def analyze(model: Model) -> Iterable[Fact]:
     loaded = [weights for weights in model.weights if weights.format == "pytorch"]
     files = {path for weights in loaded for path in weights.files}
     found = examine(model.source, known=files)
-    imports = _imports(model, found)
-    places = sorted({*files, *found.pickles} - {place for place in found.pickles if _inside(place)})
-    pickled = bool(places or imports or found.pickles)
-    yield Fact("code.pickle", pickled, Basis.MEASURED, tuple(map(_file, places[:_MOST_EVIDENCE])))
-    strange = _strange(imports, _scripts(loaded))
+    names = frozenset(file.path for file in model.source.files)
+    imports = _imports(model, found, names)
+    pickles = sorted({*files, *(_outer(place, names) for place in found.pickles)})
+    pickled = bool(pickles or imports)
+    evidence = tuple(Evidence(file=path) for path in pickles[:_MOST_EVIDENCE])
+    yield Fact("code.pickle", pickled, Basis.MEASURED, evidence)
+    strange = _strange(imports, _scripts(loaded), names)
     dangerous = [item for item in strange if grade(item.name) == DANGEROUS]
     first = (*dangerous, *(item for item in strange if grade(item.name) != DANGEROUS))
-    yield Fact("code.imports", few(item.name for item in first), Basis.MEASURED, _show(strange))
-    calls = few(_told(item) for item in first)
-    yield Fact("code.calls", calls, Basis.MEASURED, _show(first))
+    shown = _show(first, names)
+    yield Fact("code.imports", few(item.name for item in first), Basis.MEASURED, shown)
+    yield Fact("code.calls", few(map(_told, first)), Basis.MEASURED, shown)
     unread = found.problems
-    yield Fact("code.unread", few(map(_what, unread)), Basis.MEASURED, _show_unread(unread))
+    yield Fact("code.unread", few(map(_what, unread)), Basis.MEASURED, _show_unread(unread, names))
     if dangerous:
-        yield Fact("code.unsafe", True, Basis.MEASURED, _show(dangerous))
+        yield Fact("code.unsafe", True, Basis.MEASURED, _show(dangerous, names))
     elif (model.weights or pickled) and not (strange or unread or _unread(model)):
-        yield Fact("code.unsafe", False, Basis.MEASURED, _show(imports[:1]))
+        yield Fact("code.unsafe", False, Basis.MEASURED, _show(imports[:1], names))
 
 
-def _imports(model: Model, found: Examination) -> list[PickleImport]:
+def _imports(model: Model, found: Examination, names: Set[str]) -> list[PickleImport]:
     """Join what was examined and, for files that were not, what reading the weights found."""
-    examined = {_outer(place) for place in found.pickles}
+    examined = {_outer(place, names) for place in found.pickles}
     others = {
         item
         for weights in model.weights
         for item in weights.imports
-        if _outer(item.file) not in examined
+        if _outer(item.file, names) not in examined
     }
     return sorted({*found.imports, *others}, key=lambda item: (item.file, item.offset, item.name))
 
 
-def _strange(imports: Iterable[PickleImport], own: frozenset[str]) -> list[PickleImport]:
+def _strange(imports: Iterable[PickleImport], own: Set[str], names: Set[str]) -> list[PickleImport]:
     """Leave out what only rebuilds, and the classes of TorchScript that a file carries itself."""
     return [
         item
         for item in imports
         if grade(item.name) != REBUILDS
-        and not (_outer(item.file) in own and item.name.startswith(_SCRIPT_MODULE))
+        and not (_outer(item.file, names) in own and item.name.startswith(_SCRIPT_MODULE))
     ]
 
 
@@ -94,17 +96,11 @@ def _scripts(pickles: Iterable[Checkpoint]) -> frozenset[str]:
     )
 
 
-def _outer(place: str) -> str:
-    """Name the file of the source that a place lies in."""
-    return place.partition("!")[0]
-
-
-def _inside(place: str) -> bool:
-    return "!" in place
-
-
-def _file(place: str) -> Evidence:
-    return Evidence(file=place)
+def _outer(place: str, names: Set[str]) -> str:
+    """Name the file of the source that a place lies in; its own name may hold a `!`."""
+    while place not in names and "!" in place:
+        place = place.rpartition("!")[0]
+    return place
 
 
 def _told(item: PickleImport) -> str:
@@ -117,15 +113,17 @@ def _what(problem: Problem) -> str:
     return f"{place}: {problem.what}"
 
 
-def _show(found: Iterable[PickleImport]) -> tuple[Evidence, ...]:
+def _show(found: Iterable[PickleImport], names: Set[str]) -> tuple[Evidence, ...]:
     return tuple(
-        _evidence(item.file, item.offset, _quote(item)) for item in list(found)[:_MOST_EVIDENCE]
+        _evidence(item.file, item.offset, _quote(item), names)
+        for item in list(found)[:_MOST_EVIDENCE]
     )
 
 
-def _evidence(place: str, offset: int | None, quote: str) -> Evidence:
+def _evidence(place: str, offset: int | None, quote: str, names: Set[str]) -> Evidence:
     """Name the file, and where in it: an offset within something in a file is none of the file."""
-    file, _, inner = place.partition("!")
+    file = _outer(place, names)
+    inner = place[len(file) + 1 :]
     if not inner:
         return Evidence(file=file, offset=offset, quote=quote)
     within = inner if offset is None else f"{inner} at byte {offset}"
@@ -139,8 +137,8 @@ def _quote(item: PickleImport) -> str:
     return f"{name} is called: {item.chain}" if item.chain else f"{name} is called"
 
 
-def _show_unread(problems: Iterable[Problem]) -> tuple[Evidence, ...]:
+def _show_unread(problems: Iterable[Problem], names: Set[str]) -> tuple[Evidence, ...]:
     return tuple(
-        _evidence(problem.file, problem.offset, shortened(problem.what))
+        _evidence(problem.file, problem.offset, shortened(problem.what), names)
         for problem in list(problems)[:_MOST_EVIDENCE]
     )

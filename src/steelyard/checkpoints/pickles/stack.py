@@ -26,6 +26,7 @@ LONGEST_KEPT: Final = 256
 """Characters of the longest text that is kept then; no name in Python is longer."""
 _MOST_BOXES: Final = 50_000
 _NOT_ASCII: Final = 4
+_FILLED: Final = (Pairs, Opaque, Items)
 _SOMETHING: Final = Opaque("value", 0, 0)
 """Stands for what is remembered and names nothing."""
 
@@ -209,13 +210,16 @@ class Stack:
         kept, and takes no memory.
         """
         value = self.stack[-1]
-        if not self.keep and (
-            isinstance(value, Pairs | Opaque)
-            or (isinstance(value, str) and not value.replace(".", "").isidentifier())
-            or (isinstance(value, Items) and value.kind != "tuple")
-        ):
-            return _SOMETHING
-        self.spend()
+        if not self.keep:
+            # Asked of every text and container of a pickle: what is met most comes first.
+            if isinstance(value, str):
+                if not value.isidentifier() and not value.replace(".", "").isidentifier():
+                    return _SOMETHING
+            elif isinstance(value, _FILLED) and getattr(value, "kind", "") != "tuple":
+                return _SOMETHING
+        self.values_left -= 1
+        if self.values_left < 0:
+            self.spend(0)
         return value
 
     def do_put(self, argument: Argument) -> None:
