@@ -61,3 +61,8 @@ def _local_server(request: pytest.FixtureRequest) -> None:
     """Let tests that start a server on this machine reach it."""
     if request.node.get_closest_marker("local_server") is not None:
         request.getfixturevalue("_direct")
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name bytes by their argument: what is packed when tests are collected may hold the time."""
+    return argname if isinstance(val, bytes) else None
