@@ -96,7 +96,7 @@ class TestPlaceholders:
             " risks, biases and limitations of the model. More information needed.\n"
             "## How to Get Started with the Model\nUse the code below to get started with the"
             " model.\n\n[More Information Needed]\n"
-            "## House rules\nTODO\n"
+            "## House rules\nTODO\n"  # what an author may leave: the card's text, no task of ours
         )
         book = ask(carded(text))
         assert book.value("card.placeholders") == {

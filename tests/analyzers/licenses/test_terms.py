@@ -417,7 +417,7 @@ OTHER_REASONS = {"Mistral-Large-3", "Grok-1", "DeepSeek-V4-Pro"}
 """Open licenses whose models' exemption is open for another reason (systemic risk, usage)."""
 
 
-@pytest.mark.skipif(not GOLDEN_CSV.is_file(), reason=f"{GOLDEN_CSV} is not there")
+@pytest.mark.skipif(not GOLDEN_CSV.is_file(), reason=f"no {GOLDEN_CSV.name}: it is others' data")
 def test_every_license_of_the_golden_table() -> None:
     with GOLDEN_CSV.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))

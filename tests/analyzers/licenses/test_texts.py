@@ -69,7 +69,10 @@ class TestTexts:
                     assert phrase == " ".join(phrase.lower().split()), entry["id"]
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="the real texts in ../shared/data are not here")
+@pytest.mark.skipif(
+    not SHARED.is_dir(),
+    reason="the real texts in ../shared/data are not here: they are others' data",
+)
 class TestRealTexts:
     def test_every_text_is_recognized(self) -> None:
         wrong = {}
