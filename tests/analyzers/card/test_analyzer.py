@@ -135,10 +135,7 @@ class TestName:
         assert book.value("card.datasets") == {"OntoNotes", "WordNet"}
 
 
-@pytest.mark.skipif(
-    not SHARED.is_dir(),
-    reason="the real cards in ../shared/data are not here: they are others' data",
-)
+@pytest.mark.skipif(not SHARED.is_dir(), reason="no ../shared/data: the cards are others' data")
 class TestRealCards:
     def real(self, name: str) -> FactBook:
         return ask(carded((SHARED / "model_cards" / name).read_text(encoding="utf-8")))

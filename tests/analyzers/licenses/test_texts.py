@@ -69,10 +69,7 @@ class TestTexts:
                     assert phrase == " ".join(phrase.lower().split()), entry["id"]
 
 
-@pytest.mark.skipif(
-    not SHARED.is_dir(),
-    reason="the real texts in ../shared/data are not here: they are others' data",
-)
+@pytest.mark.skipif(not SHARED.is_dir(), reason="no ../shared/data: the texts are others' data")
 class TestRealTexts:
     def test_every_text_is_recognized(self) -> None:
         wrong = {}
