@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import stat
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -18,6 +16,7 @@ import click
 
 from steelyard.cli.main import close_stdout
 from steelyard.errors import ConfigError
+from steelyard.writing import whole_file
 
 FORMATS: Final = {
     "text": "steelyard.reports.terminal",
@@ -129,18 +128,13 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def _write(to: Sequence[Target], texts: Sequence[bytes]) -> None:
-    staged: list[tuple[Path, Path]] = []
-    try:
+    with ExitStack() as all_or_none:
         for target, text in zip(to, texts, strict=True):
             if target.path != STDOUT:
-                with _explained(target.path):
-                    staged += _stage(Path(target.path), text)
-        for temporary, final in staged:
-            with _explained(str(final)):
-                temporary.replace(final)
-    finally:
-        for temporary, _ in staged:
-            temporary.unlink(missing_ok=True)
+                all_or_none.enter_context(_explained(target.path))
+                stream = all_or_none.enter_context(whole_file(Path(target.path)))
+                stream.write(text)
+                stream.flush()
     for target, text in zip(to, texts, strict=True):
         if target.path == STDOUT:
             with _explained("standard output"):
@@ -178,33 +172,6 @@ def _color(tty: bool) -> bool:
     if os.environ.get("NO_COLOR"):
         return False
     return bool(os.environ.get("FORCE_COLOR")) or (tty and os.environ.get("TERM") != "dumb")
-
-
-def _stage(path: Path, text: bytes) -> Iterator[tuple[Path, Path]]:
-    """Write beside the file that is meant; yield what to rename to what."""
-    final = path.resolve()
-    before = path.stat() if path.exists() else None
-    if before is not None and not stat.S_ISREG(before.st_mode):
-        # A device or a pipe (or a folder, which refuses) is written to, never replaced.
-        with path.open("wb") as stream:
-            stream.write(text)
-        return
-    handle, name = tempfile.mkstemp(dir=final.parent, prefix=f".{final.name}.")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(text)
-        temporary.chmod(_default_mode() if before is None else stat.S_IMODE(before.st_mode))
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    yield temporary, final
-
-
-def _default_mode() -> int:
-    umask = os.umask(0)
-    os.umask(umask)
-    return 0o666 & ~umask
 
 
 @contextmanager

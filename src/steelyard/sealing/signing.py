@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from steelyard.progress import Progress
 from steelyard.sealing.digesting import Subject, digest_files
 from steelyard.sealing.openssf import Signer, load, make_signature, require, unlocked
 from steelyard.sources.paths import printable
+from steelyard.writing import whole_file
 
 _HUB_NOTES: Final = ".cache/huggingface/"
 
@@ -138,17 +137,10 @@ def _left_out(subject: Subject, own: str | None, ignore: Iterable[str]) -> tuple
 
 
 def _write(target: Path, data: bytes) -> None:
-    """Write a file whole or not at all."""
+    """Write the signature, whole or not at all."""
     try:
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        temporary = Path(name)
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(data)
-            temporary.chmod(0o644)
-            temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with whole_file(target) as stream:
+            stream.write(data)
     except OSError as error:
         raise ConfigError(
             "the signature cannot be written",

@@ -20,8 +20,6 @@ import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from shutil import copymode
-from threading import get_ident
 from typing import BinaryIO, Final, Protocol, Self
 
 import numpy as np
@@ -30,6 +28,7 @@ from numpy.typing import NDArray
 
 from steelyard.errors import CheckpointError, LimitExceeded, SourceError, Truncated, Unsupported
 from steelyard.lineage.known.search import WORDS, Signature, Signatures
+from steelyard.writing import whole_file
 
 MAGIC: Final = b"\x8dSYREG\r\n"
 VERSION: Final = 1
@@ -391,17 +390,9 @@ def save(shelf: Shelf, path: Path) -> str:
         SourceError: If it cannot be written.
     """
     try:
-        final = path.resolve()
-        final.parent.mkdir(parents=True, exist_ok=True)
-        temporary = final.with_name(f".{final.name}.{os.getpid()}.{get_ident()}.partial")
-        try:
-            with temporary.open("wb") as stream:
-                digest = write(shelf, stream)
-            if final.exists():
-                copymode(final, temporary)
-            temporary.replace(final)
-        finally:
-            temporary.unlink(missing_ok=True)
+        path.resolve().parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(path) as stream:
+            digest = write(shelf, stream)
     except OSError as error:
         why = error.strerror or str(error)
         raise SourceError("the registry cannot be written", why=why, file=str(path)) from error
