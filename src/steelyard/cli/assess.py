@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from steelyard.cli.rules import DAY_OPTION, PACK_OPTION, day_of, loaded
+from steelyard.cli.options import DAY_OPTION, OUTPUT_OPTION, PACK_OPTION, format_option
+from steelyard.cli.rules import day_of, loaded
 
 if TYPE_CHECKING:
     from steelyard.assessing.files import Row
@@ -25,11 +26,8 @@ _BY_SUFFIX: Final = {".txt": "text", ".json": "json", ".csv": "csv", ".parquet":
 @click.command(name="assess")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False))
 @subject_options
-@click.option(
-    "-f", "--format", "formats", multiple=True, metavar="NAME[=FILE]",
-    help="text, json, csv or parquet; repeat for several.",
-)  # fmt: skip
-@click.option("-o", "--output", "outputs", multiple=True, metavar="FILE", help="Write to a file.")
+@format_option("text, json, csv or parquet; repeat for several.")
+@OUTPUT_OPTION
 @DAY_OPTION
 @PACK_OPTION
 def command(file: str, **given: Any) -> None:

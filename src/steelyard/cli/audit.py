@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from steelyard.cli.main import EXIT_FINDINGS, printable
+from steelyard.cli.options import NO_CACHE_OPTION, OFFLINE_OPTION, QUIET_OPTION, format_option
 from steelyard.cli.rules import split
 
 if TYPE_CHECKING:
@@ -37,14 +38,9 @@ def complete_topics(ctx: click.Context, param: click.Parameter, incomplete: str)
 
 @click.command(name="audit")
 @click.argument("source")
-@click.option(
-    "-f",
-    "--format",
-    "formats",
-    multiple=True,
-    metavar="NAME[=FILE]",
-    help="text, json, markdown, sarif, junit or github; repeat for several. A file may follow: "
-    "json=r.json.",
+@format_option(
+    "text, json, markdown, sarif, junit or github; repeat for several. A file may follow: "
+    "json=r.json."
 )
 @click.option(
     "-o",
@@ -157,9 +153,9 @@ def complete_topics(ctx: click.Context, param: click.Parameter, incomplete: str)
     help="Ask for what no file shows, and keep the answers in the model's steelyard.toml.",
 )
 @click.option("--allow-empty", is_flag=True, default=None, help="Accept a source without a model.")
-@click.option("--offline", is_flag=True, default=None, help="Never use the network.")
-@click.option("--no-cache", is_flag=True, help="Neither use nor fill the cache of digests.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress and no messages on stderr.")
+@OFFLINE_OPTION
+@NO_CACHE_OPTION
+@QUIET_OPTION
 @click.pass_context
 def command(ctx: click.Context, /, source: str, **given: Any) -> None:
     """Weigh a model: what it is, and where its files disagree.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from steelyard.cli.main import printable
+from steelyard.cli.options import OFFLINE_OPTION, OUTPUT_OPTION, QUIET_OPTION, format_option
 
 if TYPE_CHECKING:
     # Imported when the command runs: `compare --help` need not wait for them.
@@ -88,18 +89,11 @@ class Size(click.ParamType[int]):
     metavar="SIZE",
     help="Most bytes to read of both models, headers aside.  [default: 64MB]",
 )
-@click.option(
-    "-f",
-    "--format",
-    "formats",
-    multiple=True,
-    metavar="NAME[=FILE]",
-    help="text, json, html or markdown; repeat for several.",
-)
-@click.option("-o", "--output", "outputs", multiple=True, metavar="FILE", help="Write to a file.")
+@format_option("text, json, html or markdown; repeat for several.")
+@OUTPUT_OPTION
 @click.option("--ascii", "only_ascii", is_flag=True, help="Draw with ASCII characters alone.")
-@click.option("--offline", is_flag=True, default=None, help="Never use the network.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress and no messages on stderr.")
+@OFFLINE_OPTION
+@QUIET_OPTION
 def command(base: str, child: str, **given: Any) -> None:
     """Compare two models: does CHILD come from BASE, and what was done to it.
 

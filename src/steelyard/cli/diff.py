@@ -9,6 +9,7 @@ import click
 
 from steelyard.cli.compare import Size
 from steelyard.cli.main import EXIT_FINDINGS
+from steelyard.cli.options import NO_CACHE_OPTION, OFFLINE_OPTION, OUTPUT_OPTION, format_option
 from steelyard.cli.sealing import cache_of
 
 FORMATS: Final = {
@@ -33,17 +34,10 @@ FORMATS: Final = {
     metavar="SIZE",
     help="Most bytes to read for that, of both models.  [default: 64MB]",
 )
-@click.option(
-    "-f",
-    "--format",
-    "formats",
-    multiple=True,
-    metavar="NAME[=FILE]",
-    help="text, json or markdown; repeat for several.",
-)
-@click.option("-o", "--output", "outputs", multiple=True, metavar="FILE", help="Write to a file.")
-@click.option("--offline", is_flag=True, default=None, help="Never use the network.")
-@click.option("--no-cache", is_flag=True, help="Neither use nor fill the cache of digests.")
+@format_option("text, json or markdown; repeat for several.")
+@OUTPUT_OPTION
+@OFFLINE_OPTION
+@NO_CACHE_OPTION
 @click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
 @click.pass_context
 def command(ctx: click.Context, /, old: str, new: str, **given: Any) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from steelyard.cli.main import printable
+from steelyard.cli.options import OFFLINE_OPTION, QUIET_OPTION
 
 if TYPE_CHECKING:
     # Imported when a command runs: `lineage --help` need not wait for them.
@@ -27,9 +28,6 @@ _FORM_OPTION: Final = click.option(
     type=click.Choice(["text", "json"]),
     default="text",
     help="text for people, json for machines.  [default: text]",
-)
-_OFFLINE_OPTION: Final = click.option(
-    "--offline", is_flag=True, default=None, help="Never use the network."
 )
 _REVISION_OPTION: Final = click.option("--revision", metavar="TEXT", help="Commit, tag or version.")
 
@@ -81,8 +79,8 @@ def command() -> None:
     help="Compute the identity, which reads every byte of local files.  [default: yes]",
 )
 @_registry_option(several=False)
-@_OFFLINE_OPTION
-@click.option("-q", "--quiet", is_flag=True, help="No progress and no messages on stderr.")
+@OFFLINE_OPTION
+@QUIET_OPTION
 def add(source: str, **given: Any) -> None:
     """Sketch a model and add it to your registry.
 
@@ -123,7 +121,7 @@ def list_entries(registries: tuple[str, ...], form: str) -> None:
 @click.argument("source")
 @_registry_option(several=True)
 @_FORM_OPTION
-@_OFFLINE_OPTION
+@OFFLINE_OPTION
 @click.option("-q", "--quiet", is_flag=True, help="No messages on stderr.")
 def search(source: str, **given: Any) -> None:
     """Search the registries for what a model comes from.

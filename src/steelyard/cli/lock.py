@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from steelyard.cli.main import EXIT_FINDINGS, printable
+from steelyard.cli.options import NO_CACHE_OPTION, OFFLINE_OPTION, QUIET_OPTION
 from steelyard.cli.sealing import FILE, cache_of
 
 if TYPE_CHECKING:
@@ -34,9 +35,9 @@ if TYPE_CHECKING:
     default=True,
     help="Look for the origin of the weights, too.  [default: yes]",
 )
-@click.option("--offline", is_flag=True, default=None, help="Never use the network.")
-@click.option("--no-cache", is_flag=True, help="Neither use nor fill the cache of digests.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress and no messages on stderr.")
+@OFFLINE_OPTION
+@NO_CACHE_OPTION
+@QUIET_OPTION
 @click.pass_context
 def command(ctx: click.Context, /, source: str, **given: Any) -> None:
     """Pin a model: digests, tensors, card, license, template, tokenizer and lineage in one file.

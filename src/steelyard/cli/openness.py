@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from steelyard.cli.rules import DAY_OPTION, PACK_OPTION, day_of
+from steelyard.cli.options import DAY_OPTION, OUTPUT_OPTION, PACK_OPTION, format_option
+from steelyard.cli.rules import day_of
 from steelyard.cli.subjects import findings_of, subject_options
 
 if TYPE_CHECKING:
@@ -38,15 +39,8 @@ _RULES: Final = ("eu.aiact.oss.", "eu.aiact.oss_exemption", "eu.aiact.51.2")
     is_flag=True,
     help="SOURCE is a YAML file of the Model Openness Tool that lists components.",
 )
-@click.option(
-    "-f",
-    "--format",
-    "formats",
-    multiple=True,
-    metavar="NAME[=FILE]",
-    help="text, markdown, json or mof (the Model Openness Tool's YAML); repeat for several.",
-)
-@click.option("-o", "--output", "outputs", multiple=True, metavar="FILE", help="Write to a file.")
+@format_option("text, markdown, json or mof (the Model Openness Tool's YAML); repeat for several.")
+@OUTPUT_OPTION
 @DAY_OPTION
 @PACK_OPTION
 def command(subject: str, **given: Any) -> None:

@@ -6,7 +6,8 @@ from typing import Any, Final
 
 import click
 
-from steelyard.cli.rules import DAY_OPTION, PACK_OPTION, day_of
+from steelyard.cli.options import DAY_OPTION, OUTPUT_OPTION, PACK_OPTION, format_option
+from steelyard.cli.rules import day_of
 from steelyard.cli.subjects import findings_of, subject_options
 
 FORMATS: Final = {
@@ -21,11 +22,8 @@ _BY_SUFFIX: Final = {".txt": "text", ".md": "markdown", ".json": "json", ".ics":
 @click.command(name="plan")
 @click.argument("subject", metavar="SOURCE|FACTS.yaml")
 @subject_options
-@click.option(
-    "-f", "--format", "formats", multiple=True, metavar="NAME[=FILE]",
-    help="text, markdown, json or ics (a calendar); repeat for several.",
-)  # fmt: skip
-@click.option("-o", "--output", "outputs", multiple=True, metavar="FILE", help="Write to a file.")
+@format_option("text, markdown, json or ics (a calendar); repeat for several.")
+@OUTPUT_OPTION
 @DAY_OPTION
 @PACK_OPTION
 def command(subject: str, **given: Any) -> None:

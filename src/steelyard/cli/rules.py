@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from steelyard.cli.main import EXIT_FINDINGS
+from steelyard.cli.options import (
+    DAY_OPTION,
+    OFFLINE_OPTION,
+    OUTPUT_OPTION,
+    PACK_OPTION,
+    format_option,
+)
 
 if TYPE_CHECKING:
     from steelyard.rules import Pack, Rule
 
-PACK_OPTION = click.option(
-    "--pack",
-    "packs",
-    multiple=True,
-    metavar="PATH",
-    help="Use this rule pack too; repeat for several.",
-)
 MARKET_OPTION = click.option(
     "-m",
     "--market",
@@ -30,14 +30,6 @@ MARKET_OPTION = click.option(
     metavar="CODE[,CODE]",
     help="Only these markets (eu, us-ca, kr), each with what it lies in.  [default: all]",
 )
-DAY_OPTION = click.option(
-    "--as-of",
-    type=click.DateTime(["%Y-%m-%d"]),
-    metavar="DATE",
-    help="Under the law of this day.  [default: today]",
-)
-
-
 _FORM_OPTION = click.option(
     "-f",
     "--format",
@@ -206,12 +198,9 @@ def test(ctx: click.Context, paths: tuple[str, ...]) -> None:
 @MARKET_OPTION
 @click.option("-r", "--role", "roles", multiple=True, metavar="ROLE", help="Your role, if any.")
 @click.option("--fact", "stated", multiple=True, metavar="NAME=VALUE", help="State a fact.")
-@click.option("--offline", is_flag=True, default=None, help="Never use the network.")
-@click.option(
-    "-f", "--format", "formats", multiple=True, metavar="NAME[=FILE]",
-    help="text, markdown, html or json; repeat for several.",
-)  # fmt: skip
-@click.option("-o", "--output", "outputs", multiple=True, metavar="FILE", help="Write to a file.")
+@OFFLINE_OPTION
+@format_option("text, markdown, html or json; repeat for several.")
+@OUTPUT_OPTION
 @DAY_OPTION
 @PACK_OPTION
 def crosswalk(subject: str | None, **given: Any) -> None:
@@ -237,16 +226,13 @@ def crosswalk(subject: str | None, **given: Any) -> None:
 @MARKET_OPTION
 @click.option("-r", "--role", "roles", multiple=True, metavar="ROLE", help="Your role, if any.")
 @click.option("--fact", "stated", multiple=True, metavar="NAME=VALUE", help="State a fact.")
-@click.option("--offline", is_flag=True, default=None, help="Never use the network.")
+@OFFLINE_OPTION
 @click.option(
     "--day", "days", multiple=True, type=click.DateTime(["%Y-%m-%d"]), metavar="DATE",
     help="Compare these days; repeat.  [default: every day on which law changes]",
 )  # fmt: skip
-@click.option(
-    "-f", "--format", "formats", multiple=True, metavar="NAME[=FILE]",
-    help="text, markdown or json; repeat for several.",
-)  # fmt: skip
-@click.option("-o", "--output", "outputs", multiple=True, metavar="FILE", help="Write to a file.")
+@format_option("text, markdown or json; repeat for several.")
+@OUTPUT_OPTION
 @PACK_OPTION
 def show_timeline(subject: str | None, **given: Any) -> None:
     """Tell what changes on which day, for a model or, without one, for whomever law concerns."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from steelyard.cli.main import printable
+from steelyard.cli.options import NO_CACHE_OPTION, QUIET_OPTION
 from steelyard.cli.sealing import FILE, cache_of, path_options, take_turns
 
 if TYPE_CHECKING:
@@ -42,8 +43,8 @@ PASSWORD_VARIABLE: Final = "STEELYARD_KEY_PASSWORD"  # noqa: S105  the name of a
 )
 @click.option("--force", is_flag=True, help="Replace a signature that is there.")
 @path_options
-@click.option("--no-cache", is_flag=True, help="Neither use nor fill the cache of digests.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress and no messages on stderr.")
+@NO_CACHE_OPTION
+@QUIET_OPTION
 def command(source: str, **given: Any) -> None:
     """Sign a model: a signature over every file, in the format of OpenSSF model signing.
 

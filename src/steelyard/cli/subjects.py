@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from steelyard.cli.options import OFFLINE_OPTION
 from steelyard.cli.rules import loaded, split
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ _FACTS_SUFFIXES = frozenset({".yaml", ".yml"})
 def subject_options(command: _Command) -> _Command:
     """Add the options that say for whom and where law is asked."""
     for option in (
-        click.option("--offline", is_flag=True, default=None, help="Never use the network."),
+        OFFLINE_OPTION,
         click.option(
             "--fact", "stated", multiple=True, metavar="NAME=VALUE",
             help="State what no file can show; repeat for several.",

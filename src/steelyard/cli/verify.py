@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from steelyard.cli.main import EXIT_FINDINGS
+from steelyard.cli.options import OUTPUT_OPTION, format_option
 from steelyard.cli.sealing import FILE, cache_of, path_options, take_turns
 
 if TYPE_CHECKING:
@@ -42,10 +43,8 @@ _BY_SUFFIX: Final = {".txt": "text", ".json": "json"}
 @click.option(
     "--cached", is_flag=True, help="Trust the cache of digests for files that are unchanged."
 )
-@click.option(
-    "-f", "--format", "formats", multiple=True, metavar="NAME[=FILE]", help="text or json."
-)
-@click.option("-o", "--output", "outputs", multiple=True, metavar="FILE", help="Write to a file.")
+@format_option("text or json.")
+@OUTPUT_OPTION
 @click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
 @click.pass_context
 def command(ctx: click.Context, /, source: str, **given: Any) -> None:
