@@ -229,7 +229,7 @@ class Packed:
             try:
                 out = inner.decompress(waiting, PIECE)
             except _failures() as why:
-                raise self._broken(f"it does not unpack: {why}", at) from None
+                raise self.broken(f"it does not unpack: {why}", at) from None
             waiting = b""
             if out:
                 self._budget.unpack(len(out), self.name)
@@ -242,7 +242,7 @@ class Packed:
                 if not self.packing.magic or not head.startswith(self.packing.magic):
                     return
                 inner = self._made()
-        raise self._broken("it is cut short", at)
+        raise self.broken("it is cut short", at)
 
     def head(self, length: int) -> bytes:
         """Return how what comes out begins, as far as it unpacks.
@@ -286,7 +286,8 @@ class Packed:
         made: _Decompressor = self.packing.make()
         return made
 
-    def _broken(self, what: str, offset: int) -> CheckpointError:
+    def broken(self, what: str, offset: int) -> CheckpointError:
+        """Build the error for data that does not unpack."""
         return CheckpointError(
             f"{self.packing.name} data is damaged: {what}",
             why="the file is cut short, or made to be read by some programs only",
@@ -314,7 +315,9 @@ class _Again(ByteReader):
         if offset < self._at:
             self._pieces, self._at, self._kept = self._packed.pieces(), 0, b""
         while self._at + len(self._kept) < offset + length:
-            piece = next(self._pieces)
+            piece = next(self._pieces, None)
+            if piece is None:
+                raise self._packed.broken("it no longer unpacks to as much as before", offset)
             drop = min(max(offset - self._at, 0), len(self._kept))
             self._kept = self._kept[drop:] + piece
             self._at += drop
