@@ -136,3 +136,21 @@ def test_configurations_that_are_not_read_with_the_model_name_code_too(tmp_path:
         "broken_config.json names code, but is not JSON that can be parsed",
         "other.py is named by a configuration, but is not there",
     }
+
+
+def test_a_configuration_that_is_too_long_is_not_taken_for_one_that_names_nothing(
+    tmp_path: Path,
+) -> None:
+    files = {"video_config.json": b'{"auto_map": {"A": "b.C"}}' + b" " * 1_000_000}
+    book = facts_of(scripts.analyze, models.read(models.folder(tmp_path, files=files)))
+    (said,) = texts(book, "code.scripts.unread")
+    assert said.startswith("video_config.json is 1000026 bytes long")
+
+
+def test_what_is_not_there_is_shown_where_it_is_asked_for(tmp_path: Path) -> None:
+    config = {**models.CONFIG, "auto_map": {"AutoModel": "own.Model"}}
+    book = facts_of(scripts.analyze, models.read(models.folder(tmp_path, config=config)))
+    for name in ("code.scripts.loaded", "code.scripts.unread"):
+        fact = book.resolve(name)
+        assert fact is not None
+        assert [item.file for item in fact.evidence] == ["config.json"]

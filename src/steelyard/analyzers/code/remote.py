@@ -52,7 +52,7 @@ class Target:
 
 def analyze(model: Model) -> Iterable[Fact]:
     """Yield the repository code that configurations ask to run under remote-code trust."""
-    found = list(targets(model))
+    found = asked(model).targets
     for name, chosen in (
         ("code.remote", found),
         ("code.remote.elsewhere", [target for target in found if target.repository]),
@@ -65,43 +65,47 @@ def analyze(model: Model) -> Iterable[Fact]:
         yield Fact(name, texts, Basis.MEASURED, tuple(evidence))
 
 
-def targets(model: Model) -> Iterator[Target]:
-    """Yield every class that a configuration asks to import, by configuration."""
-    for path, document in sorted(_configurations(model), key=lambda item: item[0]):
-        if isinstance(document, dict):
-            for field, text in (*_auto_map(document), *_pipelines(document)):
-                yield Target(path, field, shortened(text))
-    here = {file.path for file in model.source.files}
-    for path, document in sorted(model.json.items()):
-        name = PurePosixPath(path).name
-        if name == "modules.json" and isinstance(document, list):
-            named = list(_modules(document))
-        elif name == "model_index.json" and isinstance(document, dict):
-            named = list(_parts(document))
-        else:
-            continue
-        for field, text in named:
-            target = Target(path, field, shortened(text))
-            # Most name a class of an installed library: only a file that lies here is code of here.
-            if target.path in here:
-                yield target
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the configurations of a model ask to import."""
+
+    targets: tuple[Target, ...]
+    """Sorted by configuration."""
+    unread: Mapping[str, str]
+    """Configurations that were not read, with the reason: a library may read them still."""
 
 
-def unreadable(model: Model) -> Iterator[str]:
-    """Yield the configurations that name code but do not parse: a library may read them still."""
+def asked(model: Model) -> Asked:
+    """Read what every configuration asks to import, those that are not read with the model too."""
+    documents = dict(model.json)
+    unread: dict[str, str] = {}
     for rider in riders(model, lambda path: _is_further(model, path), _LONGEST_FILE):
-        if _AUTO_MAP in rider.data and _parsed(rider) is None:
-            yield rider.path
+        if rider.unread:
+            unread[rider.path] = rider.unread
+        elif _AUTO_MAP in rider.data:
+            try:
+                documents[rider.path] = _parsed(rider)
+            except CheckpointError:
+                unread[rider.path] = "names code, but is not JSON that can be parsed"
+    here = {file.path for file in model.source.files}
+    found: list[Target] = []
+    for path, document in sorted(documents.items()):
+        if isinstance(document, dict):
+            named = [*_auto_map(document), *_pipelines(document)]
+            found += [Target(path, field, shortened(text)) for field, text in named]
+    for path, document in sorted(model.json.items()):
+        # Most name a class of an installed library: only a file that lies here is code of here.
+        listed = [Target(path, field, shortened(text)) for field, text in _listed(path, document)]
+        found += [target for target in listed if target.path in here]
+    return Asked(tuple(found), unread)
 
 
-def _configurations(model: Model) -> list[tuple[str, JsonValue]]:
-    """Give every configuration: those read with the model, and others that may name code."""
-    further = (
-        (rider.path, _parsed(rider))
-        for rider in riders(model, lambda path: _is_further(model, path), _LONGEST_FILE)
-        if _AUTO_MAP in rider.data
-    )
-    return [*model.json.items(), *further]
+def _listed(path: str, document: JsonValue) -> Iterator[tuple[str, str]]:
+    name = PurePosixPath(path).name
+    if name == "modules.json" and isinstance(document, list):
+        yield from _modules(document)
+    elif name == "model_index.json" and isinstance(document, dict):
+        yield from _parts(document)
 
 
 def _is_further(model: Model, path: str) -> bool:
@@ -111,11 +115,8 @@ def _is_further(model: Model, path: str) -> bool:
 
 
 def _parsed(rider: Rider) -> JsonValue:
-    try:
-        # Of a key that stands twice libraries take the last.
-        return parse_json(rider.data, rider.path, duplicates="keep_last", allow_nan=True)
-    except CheckpointError:
-        return None
+    # Of a key that stands twice libraries take the last.
+    return parse_json(rider.data, rider.path, duplicates="keep_last", allow_nan=True)
 
 
 def _auto_map(document: Mapping[str, JsonValue]) -> Iterator[tuple[str, str]]:

@@ -15,7 +15,7 @@ from typing import Final
 from steelyard.analyzers.base import few
 from steelyard.analyzers.code.python import Script, Use, examine
 from steelyard.analyzers.code.reading import riders
-from steelyard.analyzers.code.remote import targets, unreadable
+from steelyard.analyzers.code.remote import Target, asked
 from steelyard.checkpoints.model import Model
 from steelyard.errors import CheckpointError
 from steelyard.facts import Basis, Evidence, Fact
@@ -44,15 +44,17 @@ def analyze(model: Model) -> Iterable[Fact]:
             line = f" (line {error.line})" if error.line else ""
             unread[rider.path] = f"{error.what}{line}"
     paths = [*scripts, *unread]
-    loaded = _loaded(model, scripts, frozenset(paths))
+    configured = asked(model)
+    loaded = _loaded(configured.targets, scripts, frozenset(paths))
     for path in sorted(loaded - set(paths)):
         unread[path] = "is named by a configuration, but is not there"
     yield _set("code.scripts", few(sorted(paths)), [Evidence(file=path) for path in sorted(paths)])
-    for path in unreadable(model):
-        unread[path] = "names code, but is not JSON that can be parsed"
+    unread |= configured.unread
     compiled = [file.path for file in model.source.files if _suffix(file.path) in _COMPILED]
     yield _set("code.compiled", few(compiled), [Evidence(file=path) for path in compiled])
-    where = _places(model)
+    there = {file.path for file in model.source.files}
+    # What is not there is shown where it is asked for.
+    where = {each.path: each.config for each in configured.targets if each.path not in there}
     yield _set(
         "code.scripts.loaded",
         few(sorted(loaded)),
@@ -74,12 +76,6 @@ def analyze(model: Model) -> Iterable[Fact]:
     )
 
 
-def _places(model: Model) -> Mapping[str, str]:
-    """Say for files that are not there which configuration names them."""
-    there = {file.path for file in model.source.files}
-    return {each.path: each.config for each in targets(model) if each.path not in there}
-
-
 def _grade(use: Use, loaded: bool) -> str | None:
     """Say which fact a use belongs to, if any: `runs`, `reaches` or `other`."""
     if use.kind in ("obfuscated", "reordered"):
@@ -93,9 +89,11 @@ def _grade(use: Use, loaded: bool) -> str | None:
     return "runs" if use.at_import else "reaches"
 
 
-def _loaded(model: Model, scripts: Mapping[str, Script], paths: frozenset[str]) -> frozenset[str]:
+def _loaded(
+    targets: Iterable[Target], scripts: Mapping[str, Script], paths: frozenset[str]
+) -> frozenset[str]:
     """Name the files that a library would import, with what those import from beside them."""
-    named = {target.path for target in targets(model) if not target.repository}
+    named = {target.path for target in targets if not target.repository}
     waiting = [*named, *(item["path"] for item in load("python_calls")["loaded_by_name"])]
     seen: set[str] = set()
     while waiting:
