@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,6 +39,7 @@ from steelyard.rules import (
 from steelyard.rules.evaluation import MARKETS, ROLE
 from steelyard.rules.ignores import Ignore, apply_ignores
 from steelyard.sources import Network, Source, open_source
+from steelyard.version import VERSION
 
 if TYPE_CHECKING:
     # Imported when it is asked for: an audit without it need not wait.
@@ -147,7 +147,7 @@ def _audit(source: Source, as_of: date, options: Options, scope: Scope) -> Repor
         source=source.spec, as_of=as_of,
     )  # fmt: skip
     return Report(
-        version=version("steelyard"),
+        version=VERSION,
         as_of=as_of,
         source=SourceInfo(source.spec, source.kind, source.revision, bytes_read),
         packs=tuple(_pack_infos(packs, rulebook)),

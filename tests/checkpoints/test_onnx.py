@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from steelyard.checkpoints.data import chunks
-from steelyard.checkpoints.onnx import HEAD_BYTES, looks_like_onnx, read
+from steelyard.checkpoints.onnx.reader import read
+from steelyard.checkpoints.onnx.recognizing import HEAD_BYTES, looks_like_onnx
 from steelyard.checkpoints.onnx.tensors import ELEMENT_TYPES
 from steelyard.checkpoints.tensors import PLAIN, SCATTERED, VARINT, Checkpoint, ProblemKind, Tensor
 from steelyard.sources.memory import BytesReader

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from steelyard.checkpoints.onnx import read
+from steelyard.checkpoints.onnx.reader import read
 from steelyard.checkpoints.onnx.tensors import resolve
 from steelyard.checkpoints.tensors import Checkpoint, ProblemKind
 from steelyard.errors import CheckpointError, LimitExceeded, Truncated

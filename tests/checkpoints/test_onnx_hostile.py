@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from steelyard.checkpoints.limits import Limits
-from steelyard.checkpoints.onnx import HEAD_BYTES, looks_like_onnx, read
 from steelyard.checkpoints.onnx.graph import LONGEST_SCOPE, MOST_OPERATORS
+from steelyard.checkpoints.onnx.reader import read
+from steelyard.checkpoints.onnx.recognizing import HEAD_BYTES, looks_like_onnx
 from steelyard.checkpoints.tensors import Checkpoint, ProblemKind
 from steelyard.errors import CheckpointError, LimitExceeded, Truncated, Unsupported
 from steelyard.sources.memory import BytesReader

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from steelyard.checkpoints.data import array, chunks
-from steelyard.checkpoints.onnx import read, varints
+from steelyard.checkpoints.onnx import varints
+from steelyard.checkpoints.onnx.reader import read
 from steelyard.checkpoints.onnx.tensors import ELEMENT_TYPES
 from steelyard.checkpoints.tensors import DTYPE_BITS, PLAIN, VARINT, Tensor
 from steelyard.errors import CheckpointError, Truncated

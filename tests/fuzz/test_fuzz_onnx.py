@@ -9,7 +9,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from steelyard.checkpoints.data import chunks
-from steelyard.checkpoints.onnx import looks_like_onnx, read
+from steelyard.checkpoints.onnx.reader import read
+from steelyard.checkpoints.onnx.recognizing import looks_like_onnx
 from steelyard.checkpoints.tensors import Tensor
 from steelyard.errors import CheckpointError
 from steelyard.sources.memory import BytesReader

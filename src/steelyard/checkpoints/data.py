@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from steelyard.checkpoints.documents import shown
 from steelyard.checkpoints.limits import Limits
-from steelyard.checkpoints.onnx.varints import decoded
 from steelyard.checkpoints.small_floats import value_table
 from steelyard.checkpoints.tensors import DTYPE_BITS, PLAIN, VARINT, Tensor
 from steelyard.checkpoints.zip_members import payload
@@ -146,6 +145,8 @@ def chunks(
     elif tensor.offset is None:
         pieces = _inflated(reader, tensor, step, members)
     elif tensor.encoding == VARINT:
+        from steelyard.checkpoints.onnx.varints import decoded
+
         yield from decoded(reader, tensor, tensor.offset, step)
         return
     else:

@@ -10,8 +10,7 @@ from enum import StrEnum
 from pathlib import PurePosixPath
 
 from steelyard.checkpoints.filenames import PICKLE_SUFFIXES, is_tensorflow_js
-from steelyard.checkpoints.onnx import looks_like_onnx
-from steelyard.checkpoints.pickles import looks_like_pickle
+from steelyard.checkpoints.onnx.recognizing import looks_like_onnx
 
 HEAD_BYTES = 64
 """How many first bytes `identify` wants."""
@@ -120,7 +119,12 @@ def _unread_by_bytes(head: bytes) -> str | None:
 def _is_pickle(head: bytes, suffix: str) -> bool:
     """Tell a pickle; a file that may be safetensors as well is what its name lets be loaded."""
     marked = head[:1] == b"\x80" and suffix not in (".safetensors", ".gguf", ".onnx")
-    return (marked or suffix in PICKLE_SUFFIXES) and looks_like_pickle(head)
+    if not marked and suffix not in PICKLE_SUFFIXES:
+        return False
+    # Most models have none, and what walks them takes long to import.
+    from steelyard.checkpoints.pickles import looks_like_pickle
+
+    return looks_like_pickle(head)
 
 
 def _is_ctranslate2(head: bytes) -> bool:

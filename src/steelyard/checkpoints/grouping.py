@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 
-from steelyard.checkpoints import gguf, sharded
+from steelyard.checkpoints import sharded
 from steelyard.checkpoints.documents import JsonValue
 from steelyard.checkpoints.tensors import Checkpoint, Problem, ProblemKind
 from steelyard.errors import CheckpointError
@@ -51,7 +51,8 @@ def group(
             problems.append(Problem(ProblemKind.INDEX_MISMATCH, error.what, path))
     sets += _numbered(alone, unreadable)
     sets += alone.values()
-    sets += _gguf_sets([part for part in parts if part.format == "gguf"])
+    if packed := [part for part in parts if part.format == "gguf"]:
+        sets += _gguf_sets(packed)
     return tuple(sorted(sets, key=rank)), tuple(problems)
 
 
@@ -120,6 +121,8 @@ def _numbered(alone: dict[str, Checkpoint], unreadable: Collection[str]) -> list
 
 
 def _gguf_sets(parts: Sequence[Checkpoint]) -> Iterable[Checkpoint]:
+    from steelyard.checkpoints import gguf
+
     families: dict[tuple[str, int], list[Checkpoint]] = {}
     for part in parts:
         name = gguf.split_name(part.files[0])

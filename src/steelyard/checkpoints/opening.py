@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import PurePosixPath
 
-from steelyard.checkpoints import gguf, numpy_files, onnx, pytorch, safetensors, zips
+from steelyard.checkpoints import safetensors, zips
 from steelyard.checkpoints.documents import JsonValue, count_values, read_json, read_text
 from steelyard.checkpoints.filenames import named_like_pickle, named_like_weights
 from steelyard.checkpoints.formats import (
@@ -24,7 +24,6 @@ from steelyard.checkpoints.formats import (
 from steelyard.checkpoints.grouping import group
 from steelyard.checkpoints.limits import DEFAULT_LIMITS, Limits
 from steelyard.checkpoints.model import Model
-from steelyard.checkpoints.pickles import holds_pickle
 from steelyard.checkpoints.tensors import Checkpoint, Problem, ProblemKind
 from steelyard.errors import CheckpointError, SteelyardError, Unsupported, located
 from steelyard.sources.base import ByteReader, Source, SourceFile
@@ -138,16 +137,23 @@ def _candidates(source: Source) -> Iterator[tuple[SourceFile, Format | None, byt
 def _read(
     reader: ByteReader, kind: Format | None, head: bytes, siblings: dict[str, int], limits: Limits
 ) -> Checkpoint:
+    # A reader is imported when its format is met: most models have one format.
     match kind:
         case Format.SAFETENSORS:
             return safetensors.read(reader, limits)
         case Format.GGUF:
+            from steelyard.checkpoints import gguf
+
             return gguf.read(reader, limits)
         case Format.PICKLE:
-            return pytorch.read(reader, limits)
+            return _read_pickle(reader, limits)
         case Format.NPY:
+            from steelyard.checkpoints import numpy_files
+
             return numpy_files.read_npy(reader, limits)
         case Format.ONNX:
+            from steelyard.checkpoints.onnx import reader as onnx
+
             return onnx.read(reader, siblings, limits)
         case Format.ZIP:
             return _read_zip(reader, limits)
@@ -159,17 +165,28 @@ def _read(
             return _read_unknown(reader, head, limits)
 
 
+def _read_pickle(reader: ByteReader, limits: Limits) -> Checkpoint:
+    from steelyard.checkpoints import pytorch
+
+    return pytorch.read(reader, limits)
+
+
 def _read_unknown(reader: ByteReader, head: bytes, limits: Limits) -> Checkpoint:
-    if named_like_pickle(reader.name) and holds_pickle(reader, limits):
-        return pytorch.read(reader, limits)
+    if named_like_pickle(reader.name):
+        from steelyard.checkpoints.pickles import holds_pickle
+
+        if holds_pickle(reader, limits):
+            return _read_pickle(reader, limits)
     raise Unsupported("the format is not known", why=f"it starts with {head[:8].hex(' ')}")
 
 
 def _read_zip(reader: ByteReader, limits: Limits) -> Checkpoint:
     names = [PurePosixPath(member.name) for member in zips.directory(reader, limits)]
     if any(name.name == "data.pkl" for name in names):
-        return pytorch.read(reader, limits)
+        return _read_pickle(reader, limits)
     if any(name.suffix == ".npy" for name in names):
+        from steelyard.checkpoints import numpy_files
+
         return numpy_files.read_npz(reader, limits)
     raise _NoTensors("the zip archive is neither a torch checkpoint nor an .npz")
 

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from steelyard.checkpoints.data import array
 from steelyard.checkpoints.documents import shown
-from steelyard.checkpoints.gguf.dequantize import dequantize
 from steelyard.checkpoints.tensors import DTYPE_BITS, PLAIN, VARINT, Tensor
 from steelyard.checkpoints.zips import ZipMember
 from steelyard.errors import LimitExceeded, Unsupported
@@ -75,6 +74,9 @@ def read_rows(
     size = tensor.nbytes // rows
     blocks = reader.read(tensor.offset + first * size, count * size)
     stored = np.frombuffer(blocks, np.uint8)
+    # Few models are packed this way, and the tables for it take a while to import.
+    from steelyard.checkpoints.gguf.dequantize import dequantize
+
     return dequantize(tensor.encoding, stored, byteorder=tensor.byteorder).reshape(count, width)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -12,11 +11,11 @@ import click
 
 from steelyard.cli.main import printable
 from steelyard.cli.options import OFFLINE_OPTION, OUTPUT_OPTION, QUIET_OPTION, format_option
+from steelyard.version import VERSION
 
 if TYPE_CHECKING:
     # Imported when the command runs: `compare --help` need not wait for them.
     from steelyard.checkpoints.model import Model
-    from steelyard.cli.outputs import Target
     from steelyard.cli.settings import Settings
     from steelyard.lineage.relation import Comparison
 
@@ -114,16 +113,7 @@ def command(base: str, child: str, **given: Any) -> None:
     said = _compared(base, child, given, resolve(overrides).settings)
     seen = any(target.format == "text" and target.path == STDOUT for target in to)
     only_ascii = given["only_ascii"] or (seen and not _shows_blocks())
-    write(PairReport(said, _version(to), only_ascii=only_ascii), to, FORMATS)
-
-
-def _version(to: Iterable[Target]) -> str:
-    """Return the version of Steelyard, which text does not tell: it takes a while to find."""
-    if all(target.format == "text" for target in to):
-        return ""
-    from importlib.metadata import version
-
-    return version("steelyard")
+    write(PairReport(said, VERSION, only_ascii=only_ascii), to, FORMATS)
 
 
 def _compared(base: str, child: str, given: dict[str, Any], settings: Settings) -> Comparison:

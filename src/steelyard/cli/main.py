@@ -17,6 +17,7 @@ from typing import Final
 import click
 
 from steelyard.errors import CheckpointError, SourceError, SteelyardError
+from steelyard.version import VERSION
 
 PROGRAM: Final = "steelyard"
 COMPLETE_VARIABLE: Final = "_STEELYARD_COMPLETE"
@@ -74,7 +75,7 @@ class LazyGroup(click.Group):
     epilog="Exit codes: 0 clean, 1 findings, 2 wrong usage, 3 unreadable source. "
     "More: steelyard explain exit-codes",
 )
-@click.version_option(package_name="steelyard", prog_name="steelyard")
+@click.version_option(VERSION, prog_name="steelyard")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.pass_context
 def cli(ctx: click.Context, debug: bool) -> None:

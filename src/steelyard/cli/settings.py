@@ -7,9 +7,7 @@ Precedence: command line, then `STEELYARD_...`, then `steelyard.toml` or `[tool.
 
 from __future__ import annotations
 
-import difflib
 import os
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import date
@@ -249,6 +247,8 @@ def _environment_layers(environ: Mapping[str, str]) -> Iterator[tuple[str, dict[
 
 
 def _toml(path: Path) -> dict[str, Any]:
+    import tomllib
+
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -262,6 +262,8 @@ def _toml(path: Path) -> dict[str, Any]:
 def _known(name: str, origin: str) -> None:
     if name in MEANINGS:
         return
+    import difflib
+
     near = difflib.get_close_matches(name, MEANINGS, n=1)
     shown = _in_files(name)
     raise ConfigError(

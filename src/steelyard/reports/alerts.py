@@ -14,9 +14,10 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from steelyard.facts import Contradiction, Evidence
+from steelyard.reports.claims import fact_text, places
 from steelyard.reports.outline import contradiction_words
 from steelyard.reports.report import Report, deciding
-from steelyard.reports.text import fact_text, places, plain
+from steelyard.reports.text import plain
 from steelyard.rules import Finding, Severity, State
 from steelyard.rules.ignores import Ignore
 

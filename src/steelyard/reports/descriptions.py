@@ -8,8 +8,9 @@ from typing import Final
 
 from steelyard.compute import break_even
 from steelyard.facts import Basis, FactBook, Interval
+from steelyard.reports.claims import fact_text, value_text
 from steelyard.reports.report import Report
-from steelyard.reports.text import amount, fact_text, plain, value_text
+from steelyard.reports.text import amount, plain
 
 _LARGE: Final = 1e9
 """Below this many parameters no threshold is told: no plausible training crosses one."""

@@ -12,7 +12,8 @@ from datetime import date
 from typing import Final
 
 from steelyard.facts import Basis, FactBook
-from steelyard.reports.text import counted, fact_text, plain
+from steelyard.reports.claims import fact_text
+from steelyard.reports.text import counted, plain
 from steelyard.rules import Certainty, DutyResult, Finding, Standing, State, Verdict
 
 _TOLD: Final = frozenset({"actor.role"})

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from steelyard.reports.claims import fact_text, places
 from steelyard.reports.law import LawLine, LawOutline
 from steelyard.reports.outline import Issue, outline
 from steelyard.reports.report import Report
-from steelyard.reports.text import fact_text, places, plain
+from steelyard.reports.text import plain
 
 _SPECIAL = re.compile(r"([\\`*{}\[\]<>|#~]|(?<!\w)_|_(?!\w))")
 

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from typing import Final
 
 from steelyard.facts import Basis, FactBook
+from steelyard.reports.claims import fact_text, places
 from steelyard.reports.descriptions import Statement
-from steelyard.reports.text import fact_text, places, plain
+from steelyard.reports.text import plain
 
 _LABEL: Final = "From"
 _RELATIONS: Final = {

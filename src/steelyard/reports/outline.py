@@ -11,18 +11,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from steelyard.facts import Basis, Contradiction, Fact, FactBook
+from steelyard.reports.claims import fact_text, places, value_text
 from steelyard.reports.descriptions import Statement, compute, openness
 from steelyard.reports.law import LawOutline, law_outline
 from steelyard.reports.origin import origin
 from steelyard.reports.report import Report, deciding
-from steelyard.reports.text import (
-    counted,
-    fact_text,
-    places,
-    plain,
-    size,
-    value_text,
-)
+from steelyard.reports.text import counted, plain, size
 from steelyard.rules import Finding, Severity
 
 _MOST_CLAIMS = 4

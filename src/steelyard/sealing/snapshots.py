@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import date
-from importlib.metadata import version
 from itertools import pairwise
 from math import isfinite
 from pathlib import Path, PurePosixPath
@@ -44,6 +43,7 @@ from steelyard.sealing.templates import templates
 from steelyard.sealing.tokenizers import TokenizerAtHand, read_tokenizer
 from steelyard.sources import Network, Source, open_source
 from steelyard.sources.paths import printable
+from steelyard.version import VERSION
 
 UNLOCKED: Final = (*GIT_PATHS, ".cache", SIGNATURE_NAME, LOCK_NAME)
 """What no lock covers, at the root: what git and downloads leave, the signature, the lock."""
@@ -115,7 +115,7 @@ def take(spec: str | Path, stack: ExitStack, wanted: Wanted) -> Snapshot:
     texts = templates(model)
     tokenizer = read_tokenizer(model)
     lock = LockDocument(
-        steelyard=version("steelyard"),
+        steelyard=VERSION,
         source=source.spec if source.kind in ("hub", "url") else None,
         revision=source.revision,
         files=files,

@@ -32,7 +32,6 @@ from steelyard.checkpoints.documents.values import (
     shown,
     whole_number,
 )
-from steelyard.checkpoints.documents.yaml_events import build_yaml
 from steelyard.checkpoints.limits import DEFAULT_LIMITS, Limits
 from steelyard.errors import CheckpointError, LimitExceeded
 from steelyard.sources.base import ByteReader
@@ -320,6 +319,9 @@ def parse_yaml(
         Unsupported: If it uses an alias or a tag of its own.
         CheckpointError: If it is not YAML.
     """
+    # JSON alone is read more often, and PyYAML takes long to import.
+    from steelyard.checkpoints.documents.yaml_events import build_yaml
+
     return build_yaml(text, file, line_offset, limits, duplicates)
 
 

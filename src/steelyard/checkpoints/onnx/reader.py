@@ -18,15 +18,17 @@ from types import MappingProxyType
 
 from steelyard.checkpoints.limits import DEFAULT_LIMITS, Limits
 from steelyard.checkpoints.onnx.graph import Found, GraphWalk
-from steelyard.checkpoints.onnx.protobuf import (
-    LARGEST_MESSAGE,
-    LEN,
-    VARINT,
-    Span,
-    Wire,
-    decode_varint,
-    signed64,
-    tag,
+from steelyard.checkpoints.onnx.protobuf import LEN, VARINT, Span, Wire, signed64, tag
+from steelyard.checkpoints.onnx.recognizing import (
+    FUNCTION,
+    GRAPH,
+    HEAD_BYTES,
+    IR_VERSION,
+    METADATA,
+    OPSET,
+    TEXTS,
+    TRAINING,
+    looks_like_onnx,
 )
 from steelyard.checkpoints.onnx.tensors import Place, Stored
 from steelyard.checkpoints.tensors import (
@@ -39,27 +41,7 @@ from steelyard.checkpoints.tensors import (
 from steelyard.errors import CheckpointError, LimitExceeded, Unsupported
 from steelyard.sources.base import ByteReader
 
-HEAD_BYTES = 256
-"""Bytes that `looks_like_onnx` wants to see; fewer will do."""
-
-_IR_VERSION, _DOC_STRING, _GRAPH, _OPSET, _METADATA, _TRAINING, _FUNCTION = 1, 6, 7, 8, 14, 20, 25
-_NUMBERS: Mapping[int, str] = MappingProxyType({_IR_VERSION: "ir_version", 5: "model_version"})
-_TEXTS: Mapping[int, str] = MappingProxyType(
-    {2: "producer_name", 3: "producer_version", 4: "domain"}
-)
-_HIGHEST_IR_VERSION = 255
-"""Far above any that exists (14 in 2026); to tell ONNX from chance."""
-_LONGEST_LABEL = 4096
-"""Longest name of a producer, and longest opset entry, that a model is thought to have."""
-_FIRST_BYTES: Mapping[int, frozenset[int]] = MappingProxyType(
-    {
-        _GRAPH: frozenset(tag(number, LEN) for number in (1, 2, 5, 10, 11, 12, 13, 14, 15)),
-        _OPSET: frozenset({tag(1, LEN), tag(2, VARINT)}),
-        _METADATA: frozenset({tag(1, LEN), tag(2, LEN)}),
-    }
-)
-"""What the first byte of a ModelProto's messages can be."""
-_MESSAGES = frozenset({_TRAINING, _FUNCTION, 26})
+_NUMBERS: Mapping[int, str] = MappingProxyType({IR_VERSION: "ir_version", 5: "model_version"})
 
 
 def read(
@@ -111,44 +93,6 @@ def read(
     )
 
 
-def looks_like_onnx(head: bytes) -> bool:
-    """Tell whether a file that begins with `head` may be an ONNX model.
-
-    True only if every field in sight is one of a ModelProto with a value that makes sense, the
-    format's version among them, and another field besides. At least 16 bytes are needed to tell.
-    """
-    at, seen = 0, set[int]()
-    while at < len(head):
-        key = decode_varint(head, at)
-        number = decode_varint(head, key[1]) if key else None
-        if key is None or number is None:
-            break
-        (label, _), (value, at) = key, number
-        wire = label & 7
-        if not _plausible(label >> 3, wire, value, head[at : at + value] if wire == LEN else b""):
-            return False
-        seen.add(label >> 3)
-        at += value if wire == LEN else 0
-    return _IR_VERSION in seen and len(seen) > 1
-
-
-def _plausible(number: int, wire: int, value: int, payload: bytes) -> bool:
-    """Tell whether a field may be one of a ModelProto; `payload` may be cut short."""
-    if wire == VARINT:
-        return number == 5 or (number == _IR_VERSION and 0 < value <= _HIGHEST_IR_VERSION)
-    if wire != LEN or value > LARGEST_MESSAGE:
-        return False
-    if number in _TEXTS or number == _DOC_STRING:
-        text = payload.decode("utf-8", "replace").rstrip("\ufffd")
-        whole = "\ufffd" not in text and all(c.isprintable() or c.isspace() for c in text)
-        return whole and (number == _DOC_STRING or value <= _LONGEST_LABEL)
-    if number in _FIRST_BYTES:
-        if number == _OPSET and value > _LONGEST_LABEL:
-            return False
-        return not payload or payload[0] in _FIRST_BYTES[number]
-    return number in _MESSAGES
-
-
 class _Model:
     """Walk a ModelProto; what it says lies in the attributes afterwards."""
 
@@ -161,11 +105,11 @@ class _Model:
         self._place = place
         self._trainings = 0
         self._messages: Mapping[int, Callable[[Span], None]] = {
-            _GRAPH: self._graph,
-            _OPSET: self._opset,
-            _METADATA: self._entry,
-            _TRAINING: self._training,
-            _FUNCTION: self.graph.function,
+            GRAPH: self._graph,
+            OPSET: self._opset,
+            METADATA: self._entry,
+            TRAINING: self._training,
+            FUNCTION: self.graph.function,
         }
 
     def walk(self) -> None:
@@ -178,9 +122,9 @@ class _Model:
         for part in self._wire.fields(whole):
             if part.wire == VARINT and part.number in _NUMBERS:
                 self.metadata[_NUMBERS[part.number]] = signed64(part.value)
-                self.versioned |= part.number == _IR_VERSION
-            elif part.wire == LEN and part.number in _TEXTS:
-                key = _TEXTS[part.number]
+                self.versioned |= part.number == IR_VERSION
+            elif part.wire == LEN and part.number in TEXTS:
+                key = TEXTS[part.number]
                 self.metadata[key] = self._wire.text(part, self._wire.limits.name_bytes, key)
             elif part.wire == LEN and part.number in self._messages:
                 self._messages[part.number](whole.inner(part))

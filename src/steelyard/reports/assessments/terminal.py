@@ -10,10 +10,11 @@ from rich.text import Text
 
 from steelyard.obligations.questions import open_questions
 from steelyard.reports.assessments.rows import AssessedRow, AssessedTable, Cell
+from steelyard.reports.claims import fact_text
 from steelyard.reports.console import drawn
 from steelyard.reports.law import law_outline
 from steelyard.reports.terminal_law import law, listed
-from steelyard.reports.text import amount, fact_text, plain
+from steelyard.reports.text import amount, plain
 
 _MOST_QUESTIONS = 5
 _TOLD = ("eu.gpai_model", "eu.systemic_risk", "openness.eu_exemption")

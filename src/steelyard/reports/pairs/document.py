@@ -1,81 +1,83 @@
-"""A comparison as data: the models that are written, and the schema that ships.
+"""A comparison as data: the shapes that are written, from which the schema that ships is made.
 
 `schema_version` follows semantic versioning, as that of the report. Every number is finite: what
-is not is written as null, or left out where the field need not be there.
+is not is written as null, or left out where the field need not be there. These are types alone,
+since pydantic takes a tenth of a second to import, a tenth of what a comparison takes: the tests
+hold what is written to the schema.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import sys
+from typing import Literal, NotRequired
 
-from pydantic import BaseModel, ConfigDict, Field
-
-from steelyard.reports.strict import Document
+if sys.version_info >= (3, 12):
+    from typing import TypedDict
+else:
+    from typing_extensions import TypedDict
 
 SCHEMA_VERSION = "1.0"
 
 _Numbers = list[int | float | None]
 
 
-class ToolDocument(Document):
+class ToolDocument(TypedDict):
     """What wrote the comparison."""
 
-    name: Literal["steelyard"] = "steelyard"
+    name: Literal["steelyard"]
     version: str
 
 
-class ComponentDocument(Document):
+class ComponentDocument(TypedDict):
     """A part of the child, and the part of the base with which it shares its origin."""
 
     name: str
-    base: Annotated[str | None, Field(description="null: none was found")]
-    log10_p: Annotated[
-        float | None,
-        Field(description="Chance that independent models agree as much, as a power of ten."),
-    ]
+    base: str | None
+    """null: none was found"""
+    log10_p: float | None
+    """Chance that independent models agree as much, as a power of ten."""
     agreeing: int
     items: int
-    exact: Annotated[
-        bool, Field(description="A finite-sample bound; false: calibrated on known pairs.")
-    ]
-    change: Annotated[float | None, Field(description="|child - base| / |base| over the sample.")]
+    exact: bool
+    """A finite-sample bound; false: calibrated on known pairs."""
+    change: float | None
+    """|child - base| / |base| over the sample."""
 
 
-class RelatedDocument(Document):
+class RelatedDocument(TypedDict):
     """Whether the two share weights, and on which evidence."""
 
     verdict: Literal["related", "shares_component", "no_weight_lineage_found", "cannot_tell"]
-    log10_p: Annotated[float | None, Field(description="Over all tests, corrected; never 0 as p.")]
+    log10_p: float | None
+    """Over all tests, corrected; never 0 as p."""
     exact: bool
     components: list[ComponentDocument]
     assumptions: list[str]
     notes: list[str]
 
 
-class ContainersDocument(Document):
+class ContainersDocument(TypedDict):
     """The formats in which both are stored."""
 
     base: str
     child: str
 
 
-class EncodingDocument(Document):
+class EncodingDocument(TypedDict):
     """How the numbers are stored."""
 
     kind: Literal["same", "cast", "quantized", "dequantized", "cannot_tell"]
-    base: Annotated[str, Field(description="Element types or scheme, the most frequent first.")]
+    base: str
+    """Element types or scheme, the most frequent first."""
     child: str
     containers: ContainersDocument
-    noise: Annotated[
-        float | None, Field(description="RMS rounding error, relative to the weights.")
-    ]
+    noise: float | None
+    """RMS rounding error, relative to the weights."""
     note: str
 
 
-class EditBase(BaseModel):
+class EditBase(TypedDict):
     """What every edit has; later versions may add details."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
 
     summary: str
     note: str
@@ -85,27 +87,29 @@ class IdenticalEdit(EditBase):
     """Nothing was changed."""
 
     kind: Literal["identical"]
-    equal: Annotated[
-        bool | None, Field(description="false: up to rounding; true: to the last bit.")
-    ] = None
+    equal: NotRequired[bool]
+    """false: up to rounding; true: to the last bit."""
 
 
 class FinetuneEdit(EditBase):
     """Training went on."""
 
     kind: Literal["finetune"]
-    change: float | None = None
-    roles: Annotated[list[str] | None, Field(description="What changed.")] = None
-    nearest: Annotated[str | None, Field(description="The candidate that it equals.")] = None
+    change: NotRequired[float]
+    roles: NotRequired[list[str]]
+    """What changed."""
+    nearest: NotRequired[str]
+    """The candidate that it equals."""
 
 
 class LoraEdit(EditBase):
     """An update of low rank was added."""
 
     kind: Literal["lora"]
-    rank: Annotated[int | float | None, Field(description="A lower bound.")] = None
-    roles: list[str] | None = None
-    change: float | None = None
+    rank: NotRequired[int | float]
+    """A lower bound."""
+    roles: NotRequired[list[str]]
+    change: NotRequired[float]
 
 
 class MergeEdit(EditBase):
@@ -114,72 +118,71 @@ class MergeEdit(EditBase):
     kind: Literal["merge"]
     parents: list[str]
     coefficients: _Numbers
-    method: str | None = None
-    explained: Annotated[float | None, Field(description="Share of the change.")] = None
+    method: NotRequired[str]
+    explained: NotRequired[float]
+    """Share of the change."""
 
 
 class AbliteratedEdit(EditBase):
     """A direction was removed, which takes refusals away."""
 
     kind: Literal["abliterated"]
-    strength: Annotated[
-        dict[str, float | None], Field(description="By tensor: 1 removes the direction wholly.")
-    ]
-    shared: bool | None = None
-    explained: Annotated[float | None, Field(description="Share of the change.")] = None
-    with_base: bool | None = None
+    strength: dict[str, float | None]
+    """By tensor: 1 removes the direction wholly."""
+    shared: NotRequired[bool]
+    explained: NotRequired[float]
+    """Share of the change."""
+    with_base: NotRequired[bool]
 
 
 class LayersEdit(EditBase):
     """Layers were dropped, repeated or moved."""
 
     kind: Literal["depth_pruned", "layers_repeated"]
-    layer_map: Annotated[
-        list[int | None], Field(description="The base's layer for each of the child's.")
-    ]
-    of: Annotated[int | None, Field(description="Layers of the base.")] = None
+    layer_map: list[int | None]
+    """The base's layer for each of the child's."""
+    of: NotRequired[int]
+    """Layers of the base."""
 
 
 class WidthEdit(EditBase):
     """Neurons were dropped."""
 
     kind: Literal["width_pruned"]
-    width: int | None = None
-    of: int | None = None
-    kept: Annotated[
-        dict[str, list[int]] | list[int] | None, Field(description="By layer: the base's neurons.")
-    ] = None
+    width: NotRequired[int]
+    of: NotRequired[int]
+    kept: NotRequired[dict[str, list[int]] | list[int]]
+    """By layer: the base's neurons."""
 
 
 class SparsifiedEdit(EditBase):
     """Weights were set to zero."""
 
     kind: Literal["sparsified"]
-    zeros: float | None = None
-    pattern: str | None = None
-    roles: list[str] | None = None
+    zeros: NotRequired[float]
+    pattern: NotRequired[str]
+    roles: NotRequired[list[str]]
 
 
 class VocabularyEdit(EditBase):
     """Tokens were added, removed or reordered."""
 
     kind: Literal["vocab_extended", "vocab_trimmed", "vocab_permuted"]
-    rows: int | None = None
-    of: int | None = None
-    moved: int | float | None = None
-    by: Annotated[
-        str | None, Field(description="What aligns tokens: strings, index or content.")
-    ] = None
+    rows: NotRequired[int]
+    of: NotRequired[int]
+    moved: NotRequired[int | float]
+    by: NotRequired[str]
+    """What aligns tokens: strings, index or content."""
 
 
 class DisguisedEdit(EditBase):
     """The numbers were changed so that the model computes the same."""
 
     kind: Literal["disguised"]
-    means: list[str] | None = None
+    means: NotRequired[list[str]]
 
 
-EditDocument = Annotated[
+EditDocument = (
     IdenticalEdit
     | FinetuneEdit
     | LoraEdit
@@ -189,23 +192,23 @@ EditDocument = Annotated[
     | WidthEdit
     | SparsifiedEdit
     | VocabularyEdit
-    | DisguisedEdit,
-    Field(discriminator="kind"),
-]
+    | DisguisedEdit
+)
 
 
-class ChangeDocument(Document):
+class ChangeDocument(TypedDict):
     """How far one matrix is from the base's."""
 
     component: str
     role: str
-    relative: Annotated[float | None, Field(description="null: the base's is zero")]
+    relative: float | None
+    """null: the base's is zero"""
 
 
-class PairDocument(Document):
+class PairDocument(TypedDict):
     """A comparison of two models by Steelyard."""
 
-    schema_version: str = SCHEMA_VERSION
+    schema_version: str
     tool: ToolDocument
     base: str
     child: str
@@ -213,7 +216,8 @@ class PairDocument(Document):
     encoding: EncodingDocument
     edits: list[EditDocument]
     changes: list[ChangeDocument]
-    same_configuration: Annotated[bool | None, Field(description="null: sizes are not known")]
+    same_configuration: bool | None
+    """null: sizes are not known"""
     notes: list[str]
     bytes_read: int
     requests: int
