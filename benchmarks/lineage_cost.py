@@ -263,7 +263,8 @@ def run(way: str, models: Sequence[str], hub: HubServer | None = None) -> Run:
     command = [sys.executable, __file__, "--measure", way, "--models", *models]
     if hub is not None:
         command += ["--endpoint", hub.endpoint]
-    surrounding = {**os.environ, "HF_HUB_DISABLE_TELEMETRY": "1"}
+    # One thread of OpenBLAS, as the command line sets it.
+    surrounding = {"OPENBLAS_NUM_THREADS": "1", **os.environ, "HF_HUB_DISABLE_TELEMETRY": "1"}
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=surrounding) as asked:
         if asked.stdin is None or asked.stdout is None:
