@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import shutil
 import socket
 from pathlib import Path
 
@@ -186,10 +187,19 @@ class TestChangedFiles:
 
     def test_folder_swapped_for_a_link(self, model: Path, tmp_path: Path) -> None:
         source = open_local(str(model))
-        (model / "sub").rename(tmp_path / "elsewhere")
+        # The other folder's files are as long and as old, but other files.
+        shutil.copytree(model / "sub", tmp_path / "elsewhere")
+        (model / "sub").rename(tmp_path / "before")
         (model / "sub").symlink_to(tmp_path / "elsewhere")
         with pytest.raises(SourceError, match="changed after"):
             source.open("sub/a.txt")
+
+    def test_numbered_anew_by_the_file_system(self, model: Path) -> None:
+        source = open_local(str(model))
+        shutil.copy2(model / "config.json", model / "copy")
+        (model / "copy").replace(model / "config.json")
+        with source.open("config.json") as reader:
+            assert reader.read(0, reader.size) == b"{}"
 
     def test_swapped_for_a_pipe_does_not_hang(self, model: Path) -> None:
         source = open_local(str(model))

@@ -234,25 +234,36 @@ def _list_file(name: str, real: Path) -> Listing:
     if not os.access(real, os.R_OK):
         raise _denied(name, None)
     facts = real.stat()
-    return Listing({name: Entry(real, facts.st_size, facts.st_mtime_ns)})
+    return Listing({name: Entry.of(real, facts)})
 
 
 def _open_again(path: str, entry: Entry) -> int:
     """Open a file that was listed before, and make sure that it is still the same one."""
     try:
-        if os.path.realpath(entry.real, strict=True) != str(entry.real):
-            raise _changed(path)
         descriptor = os.open(entry.real, _OPEN_FLAGS)
     except PermissionError as error:
         raise _denied(path, error) from error
     except OSError as error:
         raise _changed(path) from error
     facts = os.fstat(descriptor)
-    now = Entry(entry.real, facts.st_size, facts.st_mtime_ns)
-    if now != entry or not stat.S_ISREG(facts.st_mode):
+    now = Entry.of(entry.real, facts)
+    if not stat.S_ISREG(facts.st_mode) or (now != entry and not _moved(now, entry)):
         os.close(descriptor)
         raise _changed(path)
     return descriptor
+
+
+def _moved(now: Entry, entry: Entry) -> bool:
+    """Tell whether only the inode differs: some network mounts number their files anew.
+
+    There the path alone can say that no folder on the way was swapped for a link.
+    """
+    if (now.size, now.changed_ns) != (entry.size, entry.changed_ns):
+        return False
+    try:
+        return os.path.realpath(entry.real, strict=True) == str(entry.real)
+    except OSError:
+        return False
 
 
 def _changed(path: str) -> SourceError:

@@ -55,6 +55,13 @@ class Entry:
     """Length in bytes."""
     changed_ns: int
     """Time of last modification, nanoseconds since 1970."""
+    place: tuple[int, int]
+    """Device and inode: two files with one place are one file, whatever led there."""
+
+    @classmethod
+    def of(cls, real: Path, facts: os.stat_result) -> Entry:
+        """Describe the file at `real` by what the system says of it."""
+        return cls(real, facts.st_size, facts.st_mtime_ns, (facts.st_dev, facts.st_ino))
 
 
 @dataclass(slots=True)
@@ -181,7 +188,7 @@ class _Walk:
         elif not os.access(real, os.R_OK):
             self._skip(path, SkipReason.UNREADABLE, "permission denied")
         else:
-            self.listing.entries[path] = Entry(real, facts.st_size, facts.st_mtime_ns)
+            self.listing.entries[path] = Entry.of(real, facts)
 
     def _skip(self, path: str, reason: SkipReason, detail: str) -> None:
         name = printable(path.rstrip("/") or ".")
