@@ -15,7 +15,7 @@ help:
 	@echo "make check   run the checks without the tests"
 	@echo "make format  format the code and fix what can be fixed"
 	@echo "make bench   run the benchmarks and write docs/benchmarks.md"
-	@echo "make fuzz    10,000 mutations of each format"
+	@echo "make fuzz    10,000 mutations for each reader, 1,000 for each whole audit"
 	@echo "make zoo     score lineage on models made from nothing (hours), write docs/lineage-report.md"
 	@echo "make known-bases  build the registry of known bases that ships"
 	@echo "make docs    build the user guide into site/"

@@ -149,7 +149,7 @@ def test_one_damaged_file(kind: str, tmp_path: Path) -> None:
     )
     assert attempt(folder) is not None
     valid = (folder / name).read_bytes()
-    for number, damaged in enumerate(mutations(valid, seed=len(kind), count=fuzz_count(60))):
+    for number, damaged in enumerate(mutations(valid, seed=len(kind), count=fuzz_count(60, 10))):
         (folder / name).write_bytes(damaged)
         try:
             attempt(folder)

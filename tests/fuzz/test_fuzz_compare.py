@@ -121,7 +121,7 @@ def test_one_damaged_file(kind: str, tmp_path: Path) -> None:
     folder = model_folder(tmp_path / "model", weights=write(), **PLAIN)
     assert attempt(sound, folder)
     valid = (folder / name).read_bytes()
-    for number, damaged in enumerate(mutations(valid, seed=len(kind), count=fuzz_count(24))):
+    for number, damaged in enumerate(mutations(valid, seed=len(kind), count=fuzz_count(24, 10))):
         (folder / name).write_bytes(damaged)
         try:
             attempt(sound, folder)

@@ -31,6 +31,19 @@ _FIXED_TEXT, _VARIABLE = 3, 9
 _FIX: Final = "download the file again; do not load it until this is explained"
 
 
+def superblock(reader: ByteReader) -> int | None:
+    """Find where a file's superblock lies; None where it is no HDF5 file.
+
+    It lies at the start, or behind a block of the user's own of 512 bytes, 1024, and so on.
+    """
+    start = 0
+    while start + len(MAGIC) <= reader.size:
+        if reader.read(start, len(MAGIC)) == MAGIC:
+            return start
+        start = 512 if start == 0 else start * 2
+    return None
+
+
 def root_texts(
     reader: ByteReader, names: Collection[str], limits: Limits = DEFAULT_LIMITS
 ) -> Mapping[str, str]:
@@ -73,7 +86,9 @@ class _File:
         self._reader = reader
         self._limits = limits
         self._base = 0
-        start = self._superblock()
+        start = superblock(reader)
+        if start is None:
+            raise self.malformed("has no HDF5 superblock", 0)
         head = self._read(start, 12)
         version = head[8]
         if version in (0, 1):
@@ -91,15 +106,6 @@ class _File:
         # Behind the base lie three addresses, then the root group; in old files its name first.
         behind = 5 if version < 2 else 3
         self._root = self._address(start + at + behind * self._o)
-
-    def _superblock(self) -> int:
-        """Find the superblock: at the start, or behind a block of the user's own."""
-        start = 0
-        while start + len(MAGIC) <= self._reader.size:
-            if self._reader.read(start, len(MAGIC)) == MAGIC:
-                return start
-            start = 512 if start == 0 else start * 2
-        raise self.malformed("has no HDF5 superblock", 0)
 
     def messages(self) -> Iterator[tuple[int, bytes, int]]:
         """Yield type, body and offset of each message of the root group's header."""
