@@ -231,6 +231,7 @@ class TestArchives:
             ("x.zip", zipped("a", "../../b")),
             ("x.zip", zipped("/etc/b")),
             ("x.zip", zipped("..\\b")),
+            ("x.zip", torch_zip({}, extra={"../../b": b"x"})),
             ("x.tar", tarred("w", ("a", ""), ("../b", ""))),
             ("x.tar.gz", tarred("w:gz", ("../b", ""))),
             ("x.tar", tarred("w", ("a/b", "../../c"))),
