@@ -92,11 +92,133 @@ def _benign_python() -> Iterator[tuple[str, Files]]:
     )
 
 
+def _json(**fields: object) -> bytes:
+    return json.dumps(fields).encode()
+
+
+def _adapter(library: str, name: str = "Model", task: str | None = None) -> Files:
+    mapping = {"base_model_class": name, "parent_library": library}
+    return {"adapter_config.json": _json(peft_type="LORA", auto_mapping=mapping, task_type=task)}
+
+
+def _mlflow(**fields: str) -> bytes:
+    lines = "".join(f"    {key}: {value}\n" for key, value in fields.items())
+    return f"flavors:\n  python_function:\n{lines}".encode()
+
+
+def _bad_names() -> Iterator[tuple[str, Files]]:
+    yield "an adapter of an unknown library", _adapter("my_package.models")
+    yield "an adapter whose base is a command", _adapter("os", "system")
+    yield (
+        "a part of an unknown library",
+        {"model_index.json": _json(_class_name="X", unet=["my_package", "Net"])},
+    )
+    yield (
+        "a module of an unknown library",
+        {"modules.json": json.dumps([{"idx": 0, "type": "my_package.models.Pooling"}]).encode()},
+    )
+    yield (
+        "a function in place of an activation",
+        {"2_Dense/config.json": _json(in_features=2, activation_function="my_package.run")},
+    )
+    yield "a target in a configuration", {"config.json": _json(m={"_target_": "os.system"})}
+    yield "a target in YAML", {"config.yaml": b"model:\n  _target_: builtins.exec\n"}
+    yield "a call in hyperparameters", {"hyperparams.yaml": b"a: !apply:os.system [true]\n"}
+    yield (
+        "a class of an unknown library in hyperparameters",
+        {"hyperparams.yaml": b"a: !new:my_package.Net\n"},
+    )
+    yield "a call in YAML of Python", {"a.yaml": b"!!python/object/apply:os.system [true]\n"}
+    yield "a loader of an unknown library", {"MLmodel": _mlflow(loader_module="my_package")}
+    yield (
+        "a model of MLflow as code",
+        {
+            "MLmodel": _mlflow(
+                loader_module="mlflow.pyfunc.model", model_code_path="/home/a/own.py"
+            ),
+            "own.py": RUNS,
+        },
+    )
+    yield (
+        "what MLflow puts on the path",
+        {
+            "MLmodel": _mlflow(loader_module="own", code="code"),
+            "code/own.py": RUNS,
+        },
+    )
+    yield (
+        "a configuration of NeMo",
+        {"m.nemo": tarred({"./model_config.yaml": b"target: my_package.Model\n"}, "w:gz")},
+    )
+    yield (
+        "a target in a configuration of NeMo",
+        {"m.nemo": tarred({"model_config.yaml": b"a:\n  _target_: subprocess.run\n"})},
+    )
+    yield (
+        "code of a part of a pipeline",
+        {
+            "model_index.json": _json(unet=["own", "Net"]),
+            "unet/own.py": RUNS,
+        },
+    )
+
+
+def _benign_names() -> Iterator[tuple[str, Files]]:
+    yield "an adapter of Transformers", _adapter("transformers.models.bert.modeling_bert")
+    yield "an adapter with a task", _adapter("my_package", task="CAUSAL_LM")
+    yield "an adapter of a script", _adapter("__main__")
+    yield (
+        "a pipeline",
+        {
+            "model_index.json": _json(
+                _class_name="StableDiffusionPipeline",
+                feature_extractor=["transformers", "CLIPImageProcessor"],
+                image_encoder=[None, None],
+                safety_checker=["stable_diffusion", "StableDiffusionSafetyChecker"],
+                unet=["diffusers", "UNet2DConditionModel"],
+            )
+        },
+    )
+    yield (
+        "a sentence embedder",
+        {
+            "modules.json": json.dumps([{"type": "sentence_transformers.models.Dense"}]).encode(),
+            "2_Dense/config.json": _json(activation_function="torch.nn.modules.activation.Tanh"),
+            "config_sentence_transformers.json": _json(similarity_fn_name="cosine"),
+        },
+    )
+    yield (
+        "settings of a training",
+        {
+            "config.yaml": b"# _target_: os.system\nmodel:\n  _target_: src.models.Net\n",
+            "hparams.yaml": b"a: !!python/object/apply:argparse.Namespace []\n",
+        },
+    )
+    yield (
+        "hyperparameters of SpeechBrain",
+        {
+            "hyperparams.yaml": b"a: !new:speechbrain.nnet.linear.Linear\n"
+            b"b: !name:torch.nn.LeakyReLU\nc: !ref <a>\nd: !apply:random.seed [1]\n"
+        },
+    )
+    yield "a model of MLflow", {"MLmodel": _mlflow(loader_module="mlflow.sklearn")}
+    yield (
+        "a model of NeMo",
+        {
+            "m.nemo": tarred(
+                {"model_config.yaml": b"target: nemo.collections.asr.models.EncDecCTCModel\n"}
+            )
+        },
+    )
+
+
 def bad_riders() -> Iterator[tuple[str, Files]]:
     """Yield a title and the files beside a model."""
     yield from _bad_python()
+    yield from _bad_names()
 
 
 def benign_riders() -> Iterator[tuple[str, Files]]:
     """Yield a title and the files beside a model."""
     yield from _benign_python()
+    yield from _benign_names()
