@@ -10,6 +10,7 @@ import json
 import zipfile
 from collections.abc import Iterator
 
+from tests.checkpoints.gguf_files import gguf_bytes, vocabulary
 from tests.corpus.wrappers import tarred, zipped
 
 Files = dict[str, bytes]
@@ -212,13 +213,38 @@ def _benign_names() -> Iterator[tuple[str, Files]]:
     )
 
 
+def _vocabulary(**kinds: int) -> Files:
+    tokens = ["<s>", "</s>", *(f"piece{n}" for n in range(2000)), *kinds]
+    types = [3, 3, *[1] * 2000, *kinds.values()]
+    return {"tiny.gguf": gguf_bytes(vocabulary(tokens, types))}
+
+
+def _bad_tokens() -> Iterator[tuple[str, Files]]:
+    yield "an address as a token of GGUF", _vocabulary(**{"https://collect.test/x": 4})
+    yield "an invisible word as a token of GGUF", _vocabulary(**{"in\u200bvoice": 3})
+    yield (
+        "a vocabulary of GGUF with types of another",
+        {"tiny.gguf": gguf_bytes(vocabulary(["a"] * 100, [3] * 99))},
+    )
+
+
+def _benign_tokens() -> Iterator[tuple[str, Files]]:
+    yield (
+        "an ordinary vocabulary of GGUF",
+        _vocabulary(**{"<|x|>": 3, "\u2581\u2581": 4, "[X]": 4}),
+    )
+    yield "a phrase in a vocabulary of GGUF", _vocabulary(**{"refund policy": 4, "secret word": 1})
+
+
 def bad_riders() -> Iterator[tuple[str, Files]]:
     """Yield a title and the files beside a model."""
     yield from _bad_python()
     yield from _bad_names()
+    yield from _bad_tokens()
 
 
 def benign_riders() -> Iterator[tuple[str, Files]]:
     """Yield a title and the files beside a model."""
     yield from _benign_python()
     yield from _benign_names()
+    yield from _benign_tokens()
