@@ -236,11 +236,46 @@ def _benign_tokens() -> Iterator[tuple[str, Files]]:
     yield "a phrase in a vocabulary of GGUF", _vocabulary(**{"refund policy": 4, "secret word": 1})
 
 
+def _bad_graphs() -> Iterator[tuple[str, Files]]:
+    for operator in ("PyFunc", "WriteFile", "ReadFile"):
+        yield (
+            f"{operator} in a graph as text",
+            {
+                "saved_model.pbtxt": b'meta_graphs { graph_def { node { name: "n" op: "%s" } } }'
+                % operator.encode()
+            },
+        )
+        yield (
+            f"{operator} in a function as text, with escapes",
+            {
+                "graph.pbtxt": b"library <function: [{node_def {op: \"\\%o\" '%s'}}]>"
+                % (ord(operator[0]), operator[1:].encode())
+            },
+        )
+    yield "a graph as text that breaks off", {"graph.pbtxt": b'node { op: "Add" '}
+
+
+def _benign_graphs() -> Iterator[tuple[str, Files]]:
+    yield (
+        "a graph as text",
+        {
+            "graph.pbtxt": b'node { op: "MatMul" attr { key: "T" value { type: DT_FLOAT } } }\n'
+            b'node { op: "f" } library { function { signature { name: "f" } } }'
+        },
+    )
+    yield (
+        "a graph as text with an operator of somebody's",
+        {"graph.pbtxt": b'node { op: "Addons>Own" }'},
+    )
+    yield "labels as text", {"label_map.pbtxt": b"item {\n  id: 1\n  name: 'PyFunc'\n}\n"}
+
+
 def bad_riders() -> Iterator[tuple[str, Files]]:
     """Yield a title and the files beside a model."""
     yield from _bad_python()
     yield from _bad_names()
     yield from _bad_tokens()
+    yield from _bad_graphs()
 
 
 def benign_riders() -> Iterator[tuple[str, Files]]:
@@ -248,3 +283,4 @@ def benign_riders() -> Iterator[tuple[str, Files]]:
     yield from _benign_python()
     yield from _benign_names()
     yield from _benign_tokens()
+    yield from _benign_graphs()

@@ -19,6 +19,7 @@ from steelyard.analyzers.code import (
     polyglots,
     python,
     template_tree,
+    tensorflow,
     tokenizers,
 )
 from steelyard.analyzers.code.secrets import search
@@ -45,6 +46,12 @@ class A:
 def h(): return [__import__("os").popen(y) for y in (lambda: 1)()]
 if __name__ == "__main__":
     h()
+"""
+
+
+GRAPH = b"""\
+node { name: "n" op: "Py" "Func" attr { key: "T" value { s: "\\101" } } }
+library: [<function { signature { name: "f" } node_def: [{op: "X"}] }>] # x
 """
 
 
@@ -94,7 +101,11 @@ READERS: dict[str, tuple[bytes, Callable[[bytes], object]]] = {
     ),
     "saved_model": (
         containers.saved_model("ReadFile", inside="PyFunc"),
-        lambda data: graphs.tensorflow(BytesReader("saved_model.pb", data)),
+        lambda data: tensorflow.examine(BytesReader("saved_model.pb", data)),
+    ),
+    "graph as text": (
+        GRAPH,
+        lambda data: tensorflow.examine_text(BytesReader("f.pbtxt", data)),
     ),
     "keras_metadata": (
         keras.saved_metadata(keras.BAD[1]),
