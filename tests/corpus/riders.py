@@ -10,6 +10,8 @@ import json
 import zipfile
 from collections.abc import Iterator
 
+from tests.analyzers.code import test_containers as containers
+from tests.analyzers.code import test_keras as keras
 from tests.checkpoints.gguf_files import gguf_bytes, vocabulary
 from tests.corpus.wrappers import tarred, zipped
 
@@ -256,6 +258,17 @@ def _bad_graphs() -> Iterator[tuple[str, Files]]:
 
 
 def _benign_graphs() -> Iterator[tuple[str, Files]]:
+    yield (
+        "a SavedModel",
+        {
+            "saved_model.pb": containers.saved_model("MatMul"),
+            "keras_metadata.pb": keras.saved_metadata(keras.model(keras.DENSE)),
+            "fingerprint.pb": b"\x08\x01",
+            "variables/variables.index": bytes(40),
+        },
+    )
+    yield "a model of Keras", {"model.keras": keras.keras_zip(keras.model(keras.DENSE))}
+    yield "a model of Keras in HDF5", {"model.h5": keras.h5(keras.model(keras.DENSE))}
     yield (
         "a graph as text",
         {

@@ -12,13 +12,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import PurePosixPath
 
-from steelyard.checkpoints import gguf, numpy_files, onnx, pytorch, safetensors, zips
+from steelyard.checkpoints import gguf, hdf5, numpy_files, onnx, pytorch, safetensors, zips
 from steelyard.checkpoints.documents import JsonValue, count_values, read_json, read_text
 from steelyard.checkpoints.filenames import named_like_pickle, named_like_weights
 from steelyard.checkpoints.formats import (
     HEAD_BYTES,
     Format,
     identify,
+    is_tensorflow,
     unread_name,
 )
 from steelyard.checkpoints.grouping import group
@@ -65,12 +66,18 @@ _TENSOR_BYTES = 64
 """Bytes that a tensor takes in a header, at least."""
 _STEPPED = frozenset({Format.PICKLE, Format.ZIP, Format.ONNX})
 """Formats that are interpreted step by step: all files together share `Limits.opcodes`."""
+_KERAS = frozenset({"config.json", "metadata.json"})
+"""Members at the root of a `.keras` file."""
 _SMALLEST_UNNAMED = 4
 """No program of a pickle is shorter."""
 
 
 class _NoTensors(Unsupported):
     """A file is understood, but no tensors are read of what it is; it never leaves this module."""
+
+
+class _TensorsUnread(Unsupported):
+    """A file is looked at for code, but its tensors are not read; it never leaves this module."""
 
 
 def read_model(source: Source, limits: Limits = DEFAULT_LIMITS) -> Model:
@@ -98,6 +105,8 @@ def read_model(source: Source, limits: Limits = DEFAULT_LIMITS) -> Model:
             left = replace(left, tensors=left.tensors - len(parts[-1].tensors))
         except _NoTensors as error:
             problems.append(_problem(ProblemKind.OTHER_CONTENT, file.path, error))
+        except _TensorsUnread as error:
+            problems.append(_problem(ProblemKind.TENSORS_UNREAD, file.path, error))
         except Unsupported as error:
             problems.append(_problem(ProblemKind.NOT_FULLY_READ, file.path, error))
         except CheckpointError as error:
@@ -154,14 +163,23 @@ def _read(
         case Format.PACKED:
             raise _NoTensors(f"{unread_name(head, reader.name)} data is not read for tensors")
         case Format.UNREAD:
-            raise Unsupported(f"{unread_name(head, reader.name)} is not read")
+            raise _unread(head, reader.name)
         case None:
             return _read_unknown(reader, head, limits)
+
+
+def _unread(head: bytes, path: str) -> Unsupported:
+    name = unread_name(head, path) or "this"
+    if head.startswith(hdf5.MAGIC):
+        return _TensorsUnread(name)
+    return Unsupported(f"{name} is not read")
 
 
 def _read_unknown(reader: ByteReader, head: bytes, limits: Limits) -> Checkpoint:
     if named_like_pickle(reader.name) and holds_pickle(reader, limits):
         return pytorch.read(reader, limits)
+    if is_tensorflow(head, reader.name):
+        raise _TensorsUnread("a graph of TensorFlow")
     raise Unsupported("the format is not known", why=f"it starts with {head[:8].hex(' ')}")
 
 
@@ -171,6 +189,8 @@ def _read_zip(reader: ByteReader, limits: Limits) -> Checkpoint:
         return pytorch.read(reader, limits)
     if any(name.suffix == ".npy" for name in names):
         return numpy_files.read_npz(reader, limits)
+    if {str(name) for name in names} >= _KERAS:
+        raise _TensorsUnread("a model of Keras")
     raise _NoTensors("the zip archive is neither a torch checkpoint nor an .npz")
 
 

@@ -17,6 +17,7 @@ from steelyard.analyzers.code.reading import is_local
 from steelyard.analyzers.code.remarks import Located, Remark, fact_of
 from steelyard.analyzers.quoting import clean
 from steelyard.checkpoints.documents import parse_json
+from steelyard.checkpoints.formats import is_tensorflow
 from steelyard.checkpoints.hdf5 import MAGIC as HDF5
 from steelyard.checkpoints.hdf5 import root_texts
 from steelyard.checkpoints.model import Model
@@ -89,7 +90,7 @@ def _code(
             yield from (("keras." + remark.kind, remark) for remark in _hdf5(reader))
         elif head.startswith(b"PK") and format_name not in _HOLDING_ZIPS:
             yield from (("keras." + remark.kind, remark) for remark in _keras_zip(reader))
-        elif _suffix(reader.name) == ".pb" and format_name is None and graphs.is_graph(head):
+        elif format_name is None and is_tensorflow(head, reader.name):
             about = "graph"
             yield from _protobuf(reader)
         elif _suffix(reader.name) == ".pbtxt":

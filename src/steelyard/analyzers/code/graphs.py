@@ -95,11 +95,6 @@ def torchscript(reader: ByteReader, limits: Limits = DEFAULT_LIMITS) -> list[Rem
     return list(found.values())
 
 
-def is_graph(head: bytes) -> bool:
-    """Tell whether a `.pb` file begins as a SavedModel or a GraphDef does."""
-    return head[:1] in (b"\x08", b"\x0a", b"\x12", b"\x22")
-
-
 def unread(error: CheckpointError) -> Remark:
     """Say why a file could not be read."""
     why = f" ({error.why})" if error.why else ""
