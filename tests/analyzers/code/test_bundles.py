@@ -149,3 +149,16 @@ def test_no_more_members_are_looked_at_than_allowed() -> None:
     found = list(bundles.Bundles(lambda _: 9, members=5).within(BytesReader("a.zip", data)))
     assert len(found) == 6
     assert found[-1].unread.startswith("comes after the first")
+
+
+def test_damaged_archives_in_one_another_stop_at_a_limit() -> None:
+    data = b"".join(zipped({f"{n}": b""})[:31] for n in range(200))
+    found = list(bundles.Bundles(lambda _: 0, loose=100_000).within(BytesReader("a.zip", data)))
+    assert any("damaged archives" in rider.unread for rider in found)
+
+
+def test_pictures_and_weights_in_an_archive_are_not_counted() -> None:
+    data = zipped({f"{n}.png": b"PK" for n in range(9)} | {"m.pt": b"PK\3\4", "a.py": b"1"})
+    bundle = bundles.Bundles(lambda name: 9 * name.endswith(".py"), members=1)
+    found = list(bundle.within(BytesReader("a.zip", data)))
+    assert [rider.data for rider in found] == [b"1"]

@@ -10,6 +10,7 @@ Source: TorchServe, "Model archiver" (`MAR-INF/MANIFEST.json`); PyTorch, `torch.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -23,6 +24,7 @@ from steelyard.checkpoints.examining.archives import Member, loose_members, stri
 from steelyard.checkpoints.examining.findings import Budget
 from steelyard.checkpoints.examining.packed import RAW_DEFLATE, Packed, packing_of
 from steelyard.checkpoints.examining.windows import Window
+from steelyard.checkpoints.filenames import named_like_weights
 from steelyard.checkpoints.limits import DEFAULT_LIMITS, Limits
 from steelyard.checkpoints.zips import DEFLATED, STORED
 from steelyard.errors import CheckpointError, LimitExceeded, Truncated
@@ -36,7 +38,9 @@ _ZIP: Final = (b"PK\3\4", b"PK\5\6")
 _GZIP: Final = b"\x1f\x8b"
 _MOST_UNPACKED: Final = 64_000_000
 _MOST_KEPT: Final = 16_000_000
-_MOST_MEMBERS: Final = 20_000
+_MOST_MEMBERS: Final = 100_000
+_MOST_LOOSE: Final = 1_000_000_000
+"""Bytes of damaged archives that are searched for members."""
 _ENDLESS: Final = 1 << 62
 _LONGEST_NAME: Final = 300
 _MANIFEST: Final = "MAR-INF/MANIFEST.json"
@@ -44,7 +48,9 @@ _LONGEST_MANIFEST: Final = 1_000_000
 _PACKAGE: Final = (".data/extern_modules", ".data/python_version")
 _CLOSED: Final = frozenset(
     {".json", ".md", ".txt", ".py", ".ipynb", ".yaml", ".yml", ".csv", ".safetensors", ".gguf",
-     ".onnx", ".pkl", ".pickle", ".joblib", ".npy", ".npz", ".png", ".jpg", ".jpeg"}
+     ".onnx", ".pkl", ".pickle", ".joblib", ".npy", ".npz", ".png", ".jpg", ".jpeg", ".gif",
+     ".webp", ".bmp", ".tiff", ".svg", ".wav", ".mp3", ".flac", ".ogg", ".mp4", ".tsv", ".jsonl",
+     ".xml", ".html", ".js", ".css", ".parquet", ".arrow", ".pyc", ".so"}
 )  # fmt: skip
 """Names of what nobody unpacks, whatever it holds."""
 
@@ -61,6 +67,7 @@ class Bundles:
     loaded: set[str] = field(default_factory=set)
     """Places of members that a library imports when it opens the archive."""
     members: int = _MOST_MEMBERS
+    loose: int = _MOST_LOOSE
     budget: Budget = field(default_factory=lambda: Budget(Limits(unpacked_bytes=_MOST_UNPACKED)))
 
     def within(self, reader: ByteReader) -> Iterator[Rider]:
@@ -95,17 +102,18 @@ class Bundles:
         if is_tar(inner):
             yield from self._tar(_Stream(packed), place, depth)
         elif inner.startswith(_ZIP):
-            yield from self._content(packed.unpacked()[0], place, depth + 1)
+            yield from self._content(_unpacked(packed), place, depth + 1)
 
     def _tar(self, reader: ByteReader, place: str, depth: int) -> Iterator[Rider]:
         for member in tar_files(reader):
-            if not self._counts():
-                raise self._too_many()
             longest = self.wanted(member.name)
+            if not longest and not _may_open(member.name):
+                continue
+            self._count()
             inner = Window(_place(place, member.name), reader, member.start, member.size)
             if longest:
                 yield _read(inner, longest)
-            elif _may_open(member.name) and _is_archive(inner.read(0, min(HEAD, inner.size))):
+            elif _is_archive(inner.read(0, min(HEAD, inner.size))):
                 if isinstance(reader, _Stream) and inner.size > _MOST_KEPT:
                     yield Rider(inner.name, unread=f"is an archive of {inner.size} bytes in one")
                     continue
@@ -118,15 +126,20 @@ class Bundles:
         try:
             members = strict_members(reader, DEFAULT_LIMITS)
         except CheckpointError:
+            # What lies loose may overlap, each in the next, and all is looked at every time.
+            self.loose -= reader.size
+            if self.loose < 0:
+                raise LimitExceeded("holds too many damaged archives in one another") from None
             members = list(loose_members(reader))
         self._note_loaded(reader, members, place)
         for member in members:
-            if not self._counts():
-                raise self._too_many()
             longest = self.wanted(member.name)
+            if not longest and not _may_open(member.name):
+                continue
+            self._count()
             if longest:
                 yield self._member(reader, member, place, longest)
-            elif _may_open(member.name) and member.method in (STORED, DEFLATED):
+            elif member.method in (STORED, DEFLATED):
                 yield from self._nested(reader, member, place, depth)
 
     def _nested(
@@ -136,12 +149,11 @@ class Bundles:
         if member.method == STORED:
             inner: ByteReader = Window(name, reader, member.start, member.size)
         else:
+            if not _is_archive(_inflated_head(reader, member)):
+                return
             end = member.start + member.size
             packed = Packed(name, reader, member.start, end, RAW_DEFLATE, self.budget)
-            head = packed.head(HEAD)
-            if not _is_archive(head):
-                return
-            inner = packed.unpacked()[0]
+            inner = _unpacked(packed)
         yield from self._content(inner, name, depth + 1)
 
     def _member(self, reader: ByteReader, member: Member, place: str, longest: int) -> Rider:
@@ -176,12 +188,15 @@ class Bundles:
         for root in roots:
             self.loaded |= {_place(place, name) for name in by_name if name.startswith(root)}
 
-    def _counts(self) -> bool:
-        self.members -= 1
-        return self.members >= 0
+    def _count(self) -> None:
+        """Count a member that is looked into.
 
-    def _too_many(self) -> LimitExceeded:
-        return LimitExceeded(f"comes after the first {_MOST_MEMBERS} members of archives")
+        Raises:
+            LimitExceeded: If there were too many.
+        """
+        self.members -= 1
+        if self.members < 0:
+            raise LimitExceeded(f"comes after the first {_MOST_MEMBERS} members of archives")
 
 
 class _Stream(ByteReader):
@@ -226,6 +241,27 @@ def _read(inner: Window, longest: int) -> Rider:
         return Rider(inner.name, unread=error.what)
 
 
+def _unpacked(packed: Packed) -> ByteReader:
+    """Unpack an archive, or as much of one that is damaged as comes out.
+
+    Raises:
+        LimitExceeded: If more comes out than is allowed.
+    """
+    inner, failed = packed.unpacked()
+    if isinstance(failed, LimitExceeded):
+        raise failed
+    return inner
+
+
+def _inflated_head(reader: ByteReader, member: Member) -> bytes:
+    """Inflate how a member begins; nothing where it does not inflate."""
+    data = reader.read(member.start, min(2 * HEAD, member.size))
+    try:
+        return zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, HEAD)
+    except zlib.error:
+        return b""
+
+
 def _handler(rider: Rider) -> str:
     """Name the Python file that a manifest of TorchServe has imported, if it is one."""
     try:
@@ -246,7 +282,9 @@ def may_hold(path: str) -> bool:
 
 
 def _may_open(name: str) -> bool:
-    return not name.endswith("/") and may_hold(name)
+    """Tell whether a member may be an archive to look into: weights in an archive are not."""
+    weights = named_like_weights(name) and not name.endswith(".mar")
+    return not name.endswith("/") and may_hold(name) and not weights
 
 
 def _is_archive(head: bytes) -> bool:

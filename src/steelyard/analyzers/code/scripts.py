@@ -21,7 +21,7 @@ from steelyard.analyzers.code.archives import zip_names
 from steelyard.analyzers.code.bundles import SEPARATOR, Bundles, may_hold
 from steelyard.analyzers.code.notebooks import Notebook
 from steelyard.analyzers.code.python import Script, Use, examine
-from steelyard.analyzers.code.reading import Rider, is_local, riders
+from steelyard.analyzers.code.reading import MOST_BYTES, Rider, is_local, riders
 from steelyard.analyzers.code.remote import Target, asked
 from steelyard.checkpoints.model import Model
 from steelyard.errors import CheckpointError, SourceError
@@ -148,7 +148,7 @@ def _gather(model: Model) -> _Read:
     for rider in riders(model, lambda path: _is_notebook(model, path), notebooks.LONGEST):
         read.take(rider)
     bundles = Bundles(_longest)
-    left = _MOST_BYTES
+    left = MOST_BYTES
     for path, is_weights in _archives(model):
         with contextlib.suppress(SourceError), model.source.open(path) as reader:
             if is_weights and not any(map(_longest, zip_names(reader))):
