@@ -10,6 +10,9 @@ import json
 import zipfile
 from collections.abc import Iterator
 
+import numpy as np
+from safetensors.numpy import save
+
 from tests.analyzers.code import test_containers as containers
 from tests.analyzers.code import test_keras as keras
 from tests.checkpoints.gguf_files import gguf_bytes, vocabulary
@@ -125,6 +128,26 @@ def _bad_names() -> Iterator[tuple[str, Files]]:
         {"2_Dense/config.json": _json(in_features=2, activation_function="my_package.run")},
     )
     yield "a target in a configuration", {"config.json": _json(m={"_target_": "os.system"})}
+    yield "a kernel of somebody's", {"config.json": _json(attn_implementation="somebody/attention")}
+    yield (
+        "a kernel of somebody's, within",
+        {"config.json": _json(text_config={"_attn_implementation": "paged|some/one@v1:run"})},
+    )
+    yield (
+        "a target in the header of weights",
+        {
+            "b.safetensors": save(
+                {"a": np.zeros(1, np.float32)}, {"model": str({"_target_": "os.system"})}
+            )
+        },
+    )
+    yield (
+        "a Python backend of Triton",
+        {
+            "config.pbtxt": b'name: "m"\nbackend: "python"\ninput [ { name: "x" dims: [ -1 ] } ]\n',
+            "1/model.py": RUNS,
+        },
+    )
     yield "a target in YAML", {"config.yaml": b"model:\n  _target_: builtins.exec\n"}
     yield "a call in hyperparameters", {"hyperparams.yaml": b"a: !apply:os.system [true]\n"}
     yield (
@@ -202,6 +225,18 @@ def _benign_names() -> Iterator[tuple[str, Files]]:
         {
             "hyperparams.yaml": b"a: !new:speechbrain.nnet.linear.Linear\n"
             b"b: !name:torch.nn.LeakyReLU\nc: !ref <a>\nd: !apply:random.seed [1]\n"
+        },
+    )
+    yield "a known way of attention", {"config.json": _json(_attn_implementation="sdpa")}
+    yield (
+        "a kernel of the community",
+        {"config.json": _json(attn_implementation="kernels-community/flash-attn2")},
+    )
+    yield (
+        "another backend of Triton",
+        {
+            "config.pbtxt": b'backend: "onnxruntime" parameters { key: "backend" }',
+            "1/model.py": RUNS,
         },
     )
     yield "a model of MLflow", {"MLmodel": _mlflow(loader_module="mlflow.sklearn")}

@@ -15,6 +15,7 @@ from steelyard.analyzers.code import (
     archives,
     bundles,
     graphs,
+    named,
     notebooks,
     polyglots,
     python,
@@ -88,6 +89,10 @@ READERS: dict[str, tuple[bytes, Callable[[bytes], object]]] = {
         _bundle,
     ),
     "tar.gz of Python": (tarred({"a.py": SOURCE, "b.zip": zipped({"c.py": b""})}, "w:gz"), _bundle),
+    "names": (
+        b"a: !apply:os.system\n_target_: os.system # b\nc: !!python/name:x.y\ntarget: z",
+        lambda data: list(named.in_yaml(data.decode("utf-8", "replace"), nemo=True)),
+    ),
     "template": (templates.PLAIN.encode(), _text(template_tree.examine)),
     "tokenizer": (
         tokens.tokenizer(

@@ -91,6 +91,23 @@ def test_what_lies_with_the_model_is_its_own_code(tmp_path: Path) -> None:
     assert loaded == {"own/st.py", "unet/net.py", "lib/load.py", "lib/sub/other.py"}
 
 
+@pytest.mark.parametrize(
+    ("config", "loaded"),
+    [
+        (b'backend: "python"', {"m/1/model.py", "m/22/model.py"}),
+        (b'backend: "python" default_model_filename: "own.py"', {"m/1/own.py"}),
+        (b'backend: "onnxruntime"', set()),
+        (b'parameters { backend: "python" }', set()),
+        (b"backend:", set()),
+    ],
+)
+def test_the_python_backend_of_triton(tmp_path: Path, config: bytes, loaded: set[str]) -> None:
+    names = ("1/model.py", "22/model.py", "x/model.py", "1/own.py", "model.py", "1/a/model.py")
+    files = {"m/config.pbtxt": config, **{f"m/{name}": b"" for name in names}}
+    model = models.read(models.folder(tmp_path, files=files))
+    assert texts_of(scripts.analyze, model, "code.scripts.loaded") == loaded
+
+
 def test_a_file_of_mlflow_that_cannot_be_read_is_not_cleared(tmp_path: Path) -> None:
     model = models.read(
         models.folder(tmp_path, files={"MLmodel": b"a: [", "b/MLmodel": b"x" * 10**6 + b"y"})

@@ -8,7 +8,8 @@ libraries that are not known to load models, and functions that do more than com
 
 Source: `AutoPeftModel` of PEFT; `get_class_obj_and_candidates` of Diffusers; `modules.json` and
 `Dense` of Sentence Transformers; `load_model` of `mlflow.pyfunc`; `hydra.utils.instantiate`;
-`import_class_by_path` of NeMo; HyperPyYAML, "YAML tags"; PyYAML, `UnsafeLoader`.
+`import_class_by_path` of NeMo; `is_kernel` of Transformers; HyperPyYAML, "YAML tags"; PyYAML,
+`UnsafeLoader`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import PurePosixPath
 from types import MappingProxyType
@@ -50,6 +51,9 @@ _IN_YAML: Final = re.compile(
     r"|(?:!!|yaml\.org,2002:)python/(?P<python>[\w/]+):(?P<c>[\w.]+)"
     r"|^[\"']?target[\"']?[ \t]*:[ \t]*[\"']?(?P<d>[\w.]+)"
 )
+_KERNELS: Final = ("attn_implementation", "_attn_implementation", "_attn_implementation_internal")
+_KERNEL: Final = re.compile(r"[\w.-]+/[\w.-]+(?:@[\w./-]+)?(?::[\w.-]+)?")
+"""A repository of the hub, perhaps with a revision and the name of a function."""
 _COMMENT: Final = re.compile(r"(?:^|\s)#", re.MULTILINE)
 
 
@@ -67,6 +71,10 @@ class _Name:
     """Whether the library does so of itself; else only what is dangerous is told."""
 
 
+Placed = tuple[str, _Name]
+"""A file, and a name in it."""
+
+
 def analyze(model: Model) -> Iterable[Fact]:
     """Yield what configurations have imported or called by name."""
     found: dict[str, list[Located]] = {"runs": [], "custom": []}
@@ -79,26 +87,47 @@ def analyze(model: Model) -> Iterable[Fact]:
         yield fact_of(f"code.named.{kind}", located)
 
 
-def _names(model: Model) -> Iterator[tuple[str, _Name]]:
+def _names(model: Model) -> Iterator[Placed]:
+    """Yield every name that a configuration has imported, with its file."""
     here = frozenset(file.path for file in model.source.files)
     for path, document in sorted(model.json.items()):
         yield from ((path, name) for name in in_json(path, document, here))
     for rider in riders(model, lambda path: _is_further(model, path), _LONGEST, _MOST_BYTES):
         yield from ((rider.path, name) for name in _in_rider(rider, here))
+    yield from _in_headers(model)
+    yield from _in_mlflow(model)
+    yield from _in_nemo(model)
+
+
+def _in_headers(model: Model) -> Iterator[Placed]:
+    """Yield the targets in texts that headers of weights hold."""
+    for weights in model.weights:
+        for key, value in weights.metadata.items():
+            if isinstance(value, str) and "_target_" in value:
+                for name in in_yaml(value):
+                    yield weights.files[0], replace(name, field=key, line=None)
+
+
+def _in_mlflow(model: Model) -> Iterator[Placed]:
+    """Yield the loaders that do not lie with the model."""
     for flavor in flavors(model)[0]:
         own = f"{flavor.loader.replace('.', '/')}.py"
         if flavor.loader and not any(path.endswith(f"/{own}") for path in flavor.files):
             field = f"flavors.{flavor.name}.loader_module"
             yield flavor.config, _Name(flavor.loader, "MLflow imports", field)
+
+
+def _in_nemo(model: Model) -> Iterator[Placed]:
+    """Yield the names in the configurations within archives of NeMo's."""
     for file in model.source.files:
-        if file.path.endswith(".nemo") and is_local(model, file.path):
-            bundles = Bundles(lambda name: _LONGEST * name.endswith(_NEMO))
-            with contextlib.suppress(SourceError), model.source.open(file.path) as reader:
-                for rider in bundles.within(reader):
-                    member = rider.path.partition(SEPARATOR)[2]
-                    for name in in_yaml(rider.data.decode("utf-8", "replace"), nemo=True):
-                        field = f"{member}:{name.line}"
-                        yield file.path, _Name(name.what, name.by, field=field)
+        if not file.path.endswith(".nemo") or not is_local(model, file.path):
+            continue
+        bundles = Bundles(lambda name: _LONGEST * name.endswith(_NEMO))
+        with contextlib.suppress(SourceError), model.source.open(file.path) as reader:
+            for rider in bundles.within(reader):
+                member = rider.path.partition(SEPARATOR)[2]
+                for name in in_yaml(rider.data.decode("utf-8", "replace"), nemo=True):
+                    yield file.path, replace(name, field=f"{member}:{name.line}", line=None)
 
 
 def _in_rider(rider: Rider, here: frozenset[str]) -> Iterator[_Name]:
@@ -129,6 +158,11 @@ def in_json(path: str, document: JsonValue, here: frozenset[str]) -> Iterator[_N
         target = item.get("_target_")
         if isinstance(target, str):
             yield _Name(target, "Hydra calls", f"{field}._target_".lstrip("."), strict=False)
+        for key in _KERNELS if file.name == "config.json" else ():
+            value = item.get(key)
+            kernel = value.rpartition("|")[2] if isinstance(value, str) else ""
+            if _KERNEL.fullmatch(kernel):
+                yield _Name(kernel, "Transformers loads the kernel", f"{field}.{key}".lstrip("."))
 
 
 def in_yaml(text: str, *, nemo: bool = False) -> Iterator[_Name]:
@@ -227,6 +261,9 @@ _BY_NAME: Final[Mapping[str, Callable[[JsonValue, str, frozenset[str]], Iterator
 
 def _kind(name: _Name) -> str | None:
     """Grade a name: `runs`, `custom`, or None for what only builds a model."""
+    owner, slash, _ = name.what.partition("/")
+    if slash:
+        return None if owner in load("named_modules")["kernels"] else "custom"
     top = name.what.partition(".")[0]
     if kind_of(name.what, called=True) is not None:
         return "runs"

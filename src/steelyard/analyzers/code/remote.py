@@ -3,8 +3,8 @@
 `auto_map` is Transformers' word for it; `custom_pipelines` names pipelines, `modules.json` the
 modules of Sentence Transformers, `model_index.json` the parts of a Diffusers pipeline. Each names
 a class in a Python file beside the configuration, or in another repository
-(`other/repo--file.Class`), whose code then runs as well. MLflow runs what `MLmodel` names, and asks
-nobody.
+(`other/repo--file.Class`), whose code then runs as well. MLflow runs what `MLmodel` names, and
+Triton a Python backend; neither asks.
 
 Source: `get_class_from_dynamic_module` of Transformers; https://huggingface.co/docs/transformers/custom_models
 """
@@ -17,6 +17,7 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from steelyard.analyzers.base import few, shortened
+from steelyard.analyzers.code import triton
 from steelyard.analyzers.code.mlflow import flavors
 from steelyard.analyzers.code.reading import Rider, riders
 from steelyard.checkpoints.documents import JsonValue, parse_json
@@ -111,6 +112,10 @@ def asked(model: Model) -> Asked:
         for path in flavor.files
     ]
     unread |= unread_too
+    found += [
+        Target(config, "backend", shortened(path), is_path=True)
+        for config, path in triton.files(model)
+    ]
     return Asked(tuple(found), unread)
 
 
