@@ -115,6 +115,19 @@ def test_a_file_of_mlflow_that_cannot_be_read_is_not_cleared(tmp_path: Path) -> 
     assert len(texts_of(scripts.analyze, model, "code.scripts.unread")) == 2
 
 
+def test_configurations_that_cannot_be_read_are_not_cleared(tmp_path: Path) -> None:
+    files = {
+        "hyperparams.yaml": b"#" * 1_000_001,
+        "notes.yaml": b"#" * 1_000_001,
+        "router_config.json": b"{",
+        "a_config.json": b'{"_target_": ',
+        "m.nemo": tarred({"model_config.yaml": b"#" * 1_000_001}),
+    }
+    model = models.read(models.folder(tmp_path, files=files))
+    told = texts_of(named.analyze, model, "code.named.unread")
+    assert {text.partition(":")[0] for text in told} == files.keys() - {"notes.yaml"}
+
+
 @given(st.recursive(
     st.none() | st.text(max_size=5) | st.integers(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(

@@ -71,18 +71,19 @@ class _Name:
     """Whether the library does so of itself; else only what is dangerous is told."""
 
 
-Placed = tuple[str, _Name]
-"""A file, and a name in it."""
+Placed = tuple[str, _Name | Remark]
+"""A file, and a name in it, or why it was not read."""
 
 
 def analyze(model: Model) -> Iterable[Fact]:
     """Yield what configurations have imported or called by name."""
-    found: dict[str, list[Located]] = {"runs": [], "custom": []}
-    for path, name in _names(model):
-        kind = _kind(name)
-        if kind is not None and len(found[kind]) < _MOST:
-            what = clean(f"{name.by} {name.what}")
-            found[kind].append((path, Remark(kind, what, field=name.field, line=name.line)))
+    found: dict[str, list[Located]] = {"runs": [], "custom": [], "unread": []}
+    for path, item in _names(model):
+        if isinstance(item, Remark):
+            found["unread"].append((path, item))
+        elif (kind := _kind(item)) is not None and len(found[kind]) < _MOST:
+            what = clean(f"{item.by} {item.what}")
+            found[kind].append((path, Remark(kind, what, field=item.field, line=item.line)))
     for kind, located in found.items():
         yield fact_of(f"code.named.{kind}", located)
 
@@ -126,17 +127,25 @@ def _in_nemo(model: Model) -> Iterator[Placed]:
         with contextlib.suppress(SourceError), model.source.open(file.path) as reader:
             for rider in bundles.within(reader):
                 member = rider.path.partition(SEPARATOR)[2]
+                if rider.unread:
+                    yield file.path, Remark("unread", f"{member} {rider.unread}".strip())
                 for name in in_yaml(rider.data.decode("utf-8", "replace"), nemo=True):
                     yield file.path, replace(name, field=f"{member}:{name.line}", line=None)
 
 
-def _in_rider(rider: Rider, here: frozenset[str]) -> Iterator[_Name]:
-    if PurePosixPath(rider.path).suffix.lower() in _YAML:
+def _in_rider(rider: Rider, here: frozenset[str]) -> Iterator[_Name | Remark]:
+    known = PurePosixPath(rider.path).name in _FETCHED
+    if rider.unread:
+        # Of others nobody knows whether any program reads them.
+        yield from [Remark("unread", rider.unread)] if known else []
+    elif PurePosixPath(rider.path).suffix.lower() in _YAML:
         yield from in_yaml(rider.data.decode("utf-8", "replace"))
-    elif _TARGET in rider.data or PurePosixPath(rider.path).name in _FETCHED:
-        with contextlib.suppress(CheckpointError):
+    elif _TARGET in rider.data or known:
+        try:
             document = parse_json(rider.data, rider.path, duplicates="keep_last", allow_nan=True)
             yield from in_json(rider.path, document, here)
+        except CheckpointError as error:
+            yield Remark("unread", error.what)
 
 
 def in_json(path: str, document: JsonValue, here: frozenset[str]) -> Iterator[_Name]:
