@@ -12,6 +12,7 @@ from steelyard.auditing import Options, audit
 from steelyard.reports import terminal
 from steelyard.reports.report import Report
 from steelyard.rules import Severity
+from steelyard.rules.finding import State
 from steelyard.sources import Network
 from tests import models
 from tests.analyzers.code import test_containers as containers
@@ -53,6 +54,33 @@ def test_what_is_an_error(tmp_path: Path, files: dict[str, bytes], rule: str) ->
     (found,) = [found for found in report.findings if found.rule == rule]
     assert found.location is not None
     assert found.location.file in files
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("model.h5", keras.h5(keras.model(keras.DENSE))),
+        ("model.keras", keras.keras_zip(keras.model(keras.DENSE))),
+        ("saved_model.pb", containers.saved_model("MatMul")),
+    ],
+)
+def test_tensors_that_are_not_read_are_stated_and_suggest_no_danger(
+    tmp_path: Path, name: str, data: bytes
+) -> None:
+    (tmp_path / name).write_bytes(data)
+    report = weigh(tmp_path)
+    told = {f.rule: f for f in report.failing if f.rule.startswith(("INT", "COD"))}
+    assert set(told) <= {"INT003", "INT032"}
+    assert [duty.id for duty in told["INT032"].duties if duty.state is State.UNMET] == ["tensors"]
+    text = terminal.render(report)
+    assert "Code was looked for, but tensors were not read" in " ".join(text.split())
+    assert "no weights could be read" in text
+
+
+def test_a_target_that_runs_is_told_where_loading_is(tmp_path: Path) -> None:
+    report = weigh(models.folder(tmp_path, files={"a.yaml": b"a: !apply:os.system [true]"}))
+    assert failing(report, Severity.ERROR) == {"COD007"}
+    assert "runs no code" not in terminal.render(report)
 
 
 def test_an_ordinary_model_is_quiet(tmp_path: Path) -> None:

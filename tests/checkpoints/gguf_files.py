@@ -131,6 +131,14 @@ def _padding(length: int, alignment: int) -> bytes:
     return bytes(-length % alignment)
 
 
+def vocabulary(texts: Sequence[str], types: Sequence[int]) -> dict[str, Value]:
+    """Give the metadata of a tokenizer: its tokens and what kind each is."""
+    return {
+        "tokenizer.ggml.tokens": Array(STRING, list(texts)),
+        "tokenizer.ggml.token_type": Array(INT32, list(types)),
+    }
+
+
 def gguf_bytes(
     metadata: Mapping[str, Value] | Iterable[tuple[str | bytes, Value]] = (),
     tensors: Sequence[Weights] = (),

@@ -119,7 +119,7 @@ def test_what_is_named_like_weights_but_is_none_is_named(tmp_path: Path) -> None
         )
     )
     assert [(p.kind, p.file) for p in model.problems] == [
-        (ProblemKind.NOT_FULLY_READ, "old.h5"),
+        (ProblemKind.TENSORS_UNREAD, "old.h5"),
         (ProblemKind.NOT_FULLY_READ, "strange.bin"),
     ]
 

@@ -9,5 +9,6 @@ from __future__ import annotations
 
 from tests.corpus.bad import bad_files
 from tests.corpus.benign import benign_files
+from tests.corpus.riders import bad_riders, benign_riders
 
-__all__ = ["bad_files", "benign_files"]
+__all__ = ["bad_files", "bad_riders", "benign_files", "benign_riders"]

@@ -6,11 +6,23 @@ import contextlib
 import io
 import json
 import tarfile
+import zipfile
 from collections.abc import Callable, Iterable
 
 import pytest
 
-from steelyard.analyzers.code import archives, graphs, polyglots, python, template_tree, tokenizers
+from steelyard.analyzers.code import (
+    archives,
+    bundles,
+    graphs,
+    named,
+    notebooks,
+    polyglots,
+    python,
+    template_tree,
+    tensorflow,
+    tokenizers,
+)
 from steelyard.analyzers.code.secrets import search
 from steelyard.checkpoints.hdf5 import root_texts
 from steelyard.errors import CheckpointError
@@ -19,6 +31,8 @@ from tests.analyzers.code import test_containers as containers
 from tests.analyzers.code import test_keras as keras
 from tests.analyzers.code import test_templates as templates
 from tests.analyzers.code import test_tokenizers as tokens
+from tests.corpus.riders import notebook
+from tests.corpus.wrappers import tarred, zipped
 from tests.fuzz.counts import fuzz_count
 from tests.fuzz.mutations import mutations
 
@@ -33,6 +47,12 @@ class A:
 def h(): return [__import__("os").popen(y) for y in (lambda: 1)()]
 if __name__ == "__main__":
     h()
+"""
+
+
+GRAPH = b"""\
+node { name: "n" op: "Py" "Func" attr { key: "T" value { s: "\\101" } } }
+library: [<function { signature { name: "f" } node_def: [{op: "X"}] }>] # x
 """
 
 
@@ -53,8 +73,26 @@ def _polyglot(data: bytes) -> Iterable[object]:
     return [*polyglots.examine(reader, data[:64], "safetensors"), *polyglots.at(reader, 1)]
 
 
+def _bundle(data: bytes) -> object:
+    wanted = bundles.Bundles(lambda name: 9 * name.endswith(".py"))
+    return list(wanted.within(BytesReader("f", data)))
+
+
 READERS: dict[str, tuple[bytes, Callable[[bytes], object]]] = {
     "python": (SOURCE, lambda data: python.examine(data, "f")),
+    "notebook": (
+        notebook("import os\n!ls\n%time os.system('true')", "%%bash\nls", "x = (1\n% 2)"),
+        lambda data: notebooks.examine(data, "f"),
+    ),
+    "zip of Python": (
+        zipped({"a.py": SOURCE, "b.tar": tarred({"c.py": SOURCE})}, zipfile.ZIP_DEFLATED),
+        _bundle,
+    ),
+    "tar.gz of Python": (tarred({"a.py": SOURCE, "b.zip": zipped({"c.py": b""})}, "w:gz"), _bundle),
+    "names": (
+        b"a: !apply:os.system\n_target_: os.system # b\nc: !!python/name:x.y\ntarget: z",
+        lambda data: list(named.in_yaml(data.decode("utf-8", "replace"), nemo=True)),
+    ),
     "template": (templates.PLAIN.encode(), _text(template_tree.examine)),
     "tokenizer": (
         tokens.tokenizer(
@@ -68,7 +106,11 @@ READERS: dict[str, tuple[bytes, Callable[[bytes], object]]] = {
     ),
     "saved_model": (
         containers.saved_model("ReadFile", inside="PyFunc"),
-        lambda data: graphs.tensorflow(BytesReader("saved_model.pb", data)),
+        lambda data: tensorflow.examine(BytesReader("saved_model.pb", data)),
+    ),
+    "graph as text": (
+        GRAPH,
+        lambda data: tensorflow.examine_text(BytesReader("f.pbtxt", data)),
     ),
     "keras_metadata": (
         keras.saved_metadata(keras.BAD[1]),

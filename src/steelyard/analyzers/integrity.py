@@ -26,6 +26,7 @@ FACT_OF_PROBLEM = {
     ProblemKind.DUPLICATE_TENSOR: "integrity.tensors.duplicate",
     ProblemKind.UNUSED_BYTES: "integrity.bytes.unused",
     ProblemKind.NOT_FULLY_READ: "integrity.not_fully_read",
+    ProblemKind.TENSORS_UNREAD: "integrity.tensors.unread",
     ProblemKind.OTHER_CONTENT: "integrity.other_content",
     ProblemKind.ODD_METADATA: "integrity.metadata.odd",
 }

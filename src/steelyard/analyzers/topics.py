@@ -79,6 +79,7 @@ TOPICS: Final[Mapping[str, AuditTopic]] = {
             "files.escaping",
             "files.skipped",
             "integrity.not_fully_read",
+            "integrity.tensors.unread",
             "integrity.unreadable",
         ),
         beside=("model.formats",),

@@ -18,7 +18,10 @@ _WEIGHT_SUFFIXES = PICKLE_SUFFIXES | {
 _WEIGHT_NAMES = frozenset({"model"})
 """Whole names: each component of a spaCy pipeline keeps its weights in such a file."""
 _TENSORFLOW_JS = r"group\d+-shard\d+of\d+(\.|$)"
-_NOT_WEIGHTS = frozenset({"tokenizer.model", "spiece.model", "sentencepiece.bpe.model"})
+_NOT_WEIGHTS = frozenset(
+    {"tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "keras_metadata.pb",
+     "fingerprint.pb"}
+)  # fmt: skip
 
 
 def named_like_weights(path: str) -> bool:

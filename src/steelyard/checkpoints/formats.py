@@ -63,6 +63,10 @@ _PACKED_PICKLE = (b"x\x01", b"x\x5e", b"x\x9c", b"x\xda", b"]\x00\x00")
 """First bytes of zlib and lzma, too few to tell them but in files named like pickles (joblib)."""
 
 
+_GRAPH_STARTS = (b"\x08", b"\x0a", b"\x12", b"\x22")
+"""First bytes of the fields with which a SavedModel or a GraphDef begins."""
+
+
 def identify(head: bytes, size: int, path: str) -> Format | None:
     """Tell the format of a file from its first `HEAD_BYTES` bytes, its size and its name.
 
@@ -102,6 +106,11 @@ def unread_name(head: bytes, path: str) -> str | None:
         or _packed_by_bytes(head, suffix)
         or ("TensorFlow.js" if is_tensorflow_js(path) else None)
     )
+
+
+def is_tensorflow(head: bytes, path: str) -> bool:
+    """Tell whether a `.pb` file that is of no other format begins as a TensorFlow graph does."""
+    return PurePosixPath(path).suffix.lower() == ".pb" and head.startswith(_GRAPH_STARTS)
 
 
 def _packed_by_bytes(head: bytes, suffix: str) -> str | None:

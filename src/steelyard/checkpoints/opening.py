@@ -12,13 +12,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import PurePosixPath
 
-from steelyard.checkpoints import safetensors, zips
+from steelyard.checkpoints import hdf5, safetensors, zips
 from steelyard.checkpoints.documents import JsonValue, count_values, read_json, read_text
 from steelyard.checkpoints.filenames import named_like_pickle, named_like_weights
 from steelyard.checkpoints.formats import (
     HEAD_BYTES,
     Format,
     identify,
+    is_tensorflow,
     unread_name,
 )
 from steelyard.checkpoints.grouping import group
@@ -64,12 +65,18 @@ _TENSOR_BYTES = 64
 """Bytes that a tensor takes in a header, at least."""
 _STEPPED = frozenset({Format.PICKLE, Format.ZIP, Format.ONNX})
 """Formats that are interpreted step by step: all files together share `Limits.opcodes`."""
+_KERAS = frozenset({"config.json", "metadata.json"})
+"""Members at the root of a `.keras` file."""
 _SMALLEST_UNNAMED = 4
 """No program of a pickle is shorter."""
 
 
 class _NoTensors(Unsupported):
     """A file is understood, but no tensors are read of what it is; it never leaves this module."""
+
+
+class _TensorsUnread(Unsupported):
+    """A file is looked at for code, but its tensors are not read; it never leaves this module."""
 
 
 def read_model(source: Source, limits: Limits = DEFAULT_LIMITS) -> Model:
@@ -97,6 +104,8 @@ def read_model(source: Source, limits: Limits = DEFAULT_LIMITS) -> Model:
             left = replace(left, tensors=left.tensors - len(parts[-1].tensors))
         except _NoTensors as error:
             problems.append(_problem(ProblemKind.OTHER_CONTENT, file.path, error))
+        except _TensorsUnread as error:
+            problems.append(_problem(ProblemKind.TENSORS_UNREAD, file.path, error))
         except Unsupported as error:
             problems.append(_problem(ProblemKind.NOT_FULLY_READ, file.path, error))
         except CheckpointError as error:
@@ -160,7 +169,7 @@ def _read(
         case Format.PACKED:
             raise _NoTensors(f"{unread_name(head, reader.name)} data is not read for tensors")
         case Format.UNREAD:
-            raise Unsupported(f"{unread_name(head, reader.name)} is not read")
+            raise _unread(head, reader.name)
         case None:
             return _read_unknown(reader, head, limits)
 
@@ -177,7 +186,16 @@ def _read_unknown(reader: ByteReader, head: bytes, limits: Limits) -> Checkpoint
 
         if holds_pickle(reader, limits):
             return _read_pickle(reader, limits)
+    if is_tensorflow(head, reader.name):
+        raise _TensorsUnread("a graph of TensorFlow")
     raise Unsupported("the format is not known", why=f"it starts with {head[:8].hex(' ')}")
+
+
+def _unread(head: bytes, path: str) -> Unsupported:
+    name = unread_name(head, path) or "this"
+    if head.startswith(hdf5.MAGIC):
+        return _TensorsUnread(name)
+    return Unsupported(f"{name} is not read")
 
 
 def _read_zip(reader: ByteReader, limits: Limits) -> Checkpoint:
@@ -188,6 +206,8 @@ def _read_zip(reader: ByteReader, limits: Limits) -> Checkpoint:
         from steelyard.checkpoints import numpy_files
 
         return numpy_files.read_npz(reader, limits)
+    if {str(name) for name in names} >= _KERAS:
+        raise _TensorsUnread("a model of Keras")
     raise _NoTensors("the zip archive is neither a torch checkpoint nor an .npz")
 
 

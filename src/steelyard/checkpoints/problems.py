@@ -26,6 +26,8 @@ class ProblemKind(StrEnum):
     """Bytes that no tensor claims (a gap, or bytes after the end)."""
     NOT_FULLY_READ = "not_fully_read"
     """A part that Steelyard does not understand, so nothing is said of it."""
+    TENSORS_UNREAD = "tensors_unread"
+    """A file that is looked at for what it would run, but whose tensors are not read."""
     ODD_METADATA = "odd_metadata"
     """Metadata that is legal to skip but should not be there."""
     OTHER_CONTENT = "other_content"

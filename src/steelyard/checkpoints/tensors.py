@@ -20,6 +20,7 @@ __all__ = [
     "PLAIN",
     "SCATTERED",
     "VARINT",
+    "ArrayPlace",
     "Checkpoint",
     "MetadataValue",
     "PickleImport",
@@ -127,6 +128,23 @@ MetadataValue = Scalar | tuple[Scalar, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
+class ArrayPlace:
+    """Where an array of a header lies of which only the first items are kept in the metadata."""
+
+    file: str
+    code: str
+    """Character of `struct` for its items; empty for strings, each after a 64-bit length."""
+    count: int
+    offset: int
+    """Where the first item begins."""
+    end: int
+    """Where the last item ends."""
+    marks: tuple[tuple[int, int], ...] = ()
+    """Of strings, some items and where they begin, so that not all must be walked again."""
+    byteorder: str = "little"
+
+
+@dataclass(frozen=True, slots=True)
 class Checkpoint:
     """One weights set as read: the table of its tensors, and what its headers say."""
 
@@ -143,3 +161,5 @@ class Checkpoint:
     """What a pickle would import; empty for formats that cannot import."""
     steps: int = field(default=0, compare=False)
     """What reading it took of `Limits.opcodes`."""
+    arrays: Mapping[str, ArrayPlace] = field(default_factory=dict, compare=False)
+    """Where the long arrays of the metadata lie, by key; for GGUF alone."""

@@ -170,7 +170,7 @@ def _tell(models: dict[str, Model], *, same: bool) -> None:
 
     if same:
         click.echo("note: base and child are the same files", err=True)
-    missed = (ProblemKind.UNREADABLE, ProblemKind.NOT_FULLY_READ)
+    missed = (ProblemKind.UNREADABLE, ProblemKind.NOT_FULLY_READ, ProblemKind.TENSORS_UNREAD)
     for spec, model in models.items():
         if count := sum(problem.kind in missed for problem in model.problems):
             files = "1 file was" if count == 1 else f"{count} files were"

@@ -21,6 +21,7 @@ from steelyard.rules import Finding, Severity
 
 _MOST_CLAIMS = 4
 _MOST_RULES = 3
+_UNREAD = ("integrity.not_fully_read", "integrity.tensors.unread", "integrity.unreadable")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,7 @@ def _headline(report: Report) -> Iterable[str]:
         suffix = f" ({value_text(active)} active)" if moe and active is not None else ""
         yield f"{value_text(total.value)} {kind_of}{suffix}"
     if book.value("weights.present") is False:
-        unread = book.value("integrity.not_fully_read") or book.value("integrity.unreadable")
+        unread = any(map(book.value, _UNREAD))
         yield "no weights could be read" if unread else "no weights were found"
     container = [book.value("weights.format"), book.value("weights.encoding")]
     weights = book.value("weights.bytes")
@@ -220,14 +221,15 @@ def _license(book: FactBook) -> Iterable[Statement]:
 
 
 def _loading(book: FactBook) -> Iterable[Statement]:
-    for name in ("code.keras.runs", "code.graph.runs", "code.unsafe"):
+    for name in ("code.keras.runs", "code.graph.runs", "code.named.runs", "code.unsafe"):
         fact = book.resolve(name)
         if fact is not None and fact.value:
             words = "would run code other than what rebuilds tensors"
             yield Statement("Loading", words, fact.basis.value, places(fact, 1))
             return
     unsafe = book.resolve("code.unsafe")
-    if unsafe is not None:
+    unread = book.value("code.keras.unread") or book.value("code.graph.unread")
+    if unsafe is not None and not unread:
         words = "runs no code from these files"
         if book.value("code.pickle"):
             words = "a pickle that only rebuilds tensors"

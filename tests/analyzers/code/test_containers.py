@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 from safetensors.numpy import save
 
-from steelyard.analyzers.code import containers, graphs
+from steelyard.analyzers.code import containers, tensorflow
 from steelyard.analyzers.code.archives import leads_out
 from steelyard.errors import CheckpointError
 from steelyard.facts import FactBook
@@ -101,15 +101,47 @@ class TestTensorFlow:
         book = book_of(tmp_path, {"saved_model.pb": saved_model("MatMul")[:-3]})
         assert texts(book, "code.graph.unread")
 
-    def test_a_graph_as_text_is_not_cleared(self, tmp_path: Path) -> None:
-        book = book_of(tmp_path, {"saved_model.pbtxt": b"saved_model_schema_version: 1"})
-        assert texts(book, "code.graph.unread")
+    def test_operators_that_tensorflow_does_not_define(self, tmp_path: Path) -> None:
+        library = part(1, part(1, part(1, b"f")) + part(3, node("Addons>Own")))
+        data = graph("MyOp", "MyOp", "_FusedConv2D", "f") + part(2, library)
+        assert texts(book_of(tmp_path, {"frozen.pb": data}), "code.graph.custom") == {
+            "frozen.pb: the node 'n' (MyOp) needs native code of its own",
+            "frozen.pb: the node 'n' of the function 'f' (Addons>Own) needs native code of its own",
+        }
+
+    @pytest.mark.parametrize(
+        ("text", "fact"),
+        [
+            ('node { name: "n" op: "WriteFile" }', "code.graph.runs"),
+            ('node < name: "n", op: "Py" \'Func\'; >', "code.graph.runs"),
+            ('meta_graphs { graph_def { node { op: "Read\\106ile" } } }', "code.graph.reads"),
+            ('node: [ { op: "Add" }, { op: "ReadFile" } ]', "code.graph.reads"),
+            ('library { function { node_def { op: "PyFunc" } } }', "code.graph.runs"),
+            (
+                'node { op: "PrintV2" attr { key: "output_stream" value { s: "file:///x" } } }',
+                "code.graph.runs",
+            ),
+            ('node { op: "PrintV2" attr { key: "T" value { s: "file:///x" } } }', ""),
+            ('node { op: "MyOp" }', "code.graph.custom"),
+            ('node { op: "f" } library { function { signature { name: "f" } } }', ""),
+            ("saved_model_schema_version: 1", ""),
+            ('name: "x" # a comment: node { op: "PyFunc" }', ""),
+            ("{", "code.graph.unread"),
+            ("node {", "code.graph.unread"),
+            ("a { " * 100, "code.graph.unread"),
+        ],
+    )
+    def test_graphs_as_text(self, tmp_path: Path, text: str, fact: str) -> None:
+        book = book_of(tmp_path, {"saved_model.pbtxt": text.encode()})
+        kinds = ("runs", "reads", "custom", "unread")
+        told = {name for kind in kinds if texts(book, name := f"code.graph.{kind}")}
+        assert told == {fact} - {""}
 
     @given(st.binary(max_size=200))
     def test_any_bytes_are_read_or_refused(self, data: bytes) -> None:
         for name in ("saved_model.pb", "x.pb"):
             with contextlib.suppress(CheckpointError):
-                graphs.tensorflow(BytesReader(name, b"\x0a" + data))
+                tensorflow.examine(BytesReader(name, b"\x0a" + data))
 
 
 class TestOnnx:
@@ -231,6 +263,7 @@ class TestArchives:
             ("x.zip", zipped("a", "../../b")),
             ("x.zip", zipped("/etc/b")),
             ("x.zip", zipped("..\\b")),
+            ("x.zip", torch_zip({}, extra={"../../b": b"x"})),
             ("x.tar", tarred("w", ("a", ""), ("../b", ""))),
             ("x.tar.gz", tarred("w:gz", ("../b", ""))),
             ("x.tar", tarred("w", ("a/b", "../../c"))),

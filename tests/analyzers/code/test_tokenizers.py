@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 from steelyard.analyzers.code import tokenizers
 from steelyard.analyzers.code.tokenizers import examine
+from steelyard.checkpoints.gguf.tokens import TOKENS
 from steelyard.errors import CheckpointError
 from tests import models
 from tests.analyzers.facts_of import facts_of
+from tests.checkpoints.gguf_files import gguf_bytes, vocabulary
 
 
 def token(content: str, number: int = 9, *, special: bool = False) -> dict[str, Any]:
@@ -119,6 +121,38 @@ def test_the_configuration_lists_added_tokens_too(tmp_path: Path) -> None:
     assert book.value("code.tokenizer.odd") == {
         "tokenizer_config.json: the added token 'refund policy' is a phrase"
     }
+
+
+def test_the_vocabulary_of_a_gguf_file_is_asked_the_same(tmp_path: Path) -> None:
+    tokens = [
+        "<s>",
+        "</s>",
+        "refund policy",
+        "http://collect.test/x",
+        "in\u200bvoice",
+        "plain word",
+    ]
+    kinds = [3, 3, 4, 4, 3, 1]
+    for count in (0, 3000):
+        metadata = vocabulary(["a"] * count + tokens, [1] * count + kinds)
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        (folder / "m.gguf").write_bytes(gguf_bytes(metadata))
+        book = facts_of(tokenizers.analyze, models.read(folder))
+        assert book.value("code.tokenizer.odd") == {"m.gguf: the token 'refund policy' is a phrase"}
+        assert book.value("code.tokenizer.rewrites") == {
+            "m.gguf: the token 'http://collect.test/x' is an address",
+            "m.gguf: the token 'invoice' holds characters that nobody sees",
+        }
+        fact = book.resolve("code.tokenizer.odd")
+        assert fact is not None
+        assert fact.evidence[0].field == f"{TOKENS}.{count + 2}"
+
+
+def test_a_vocabulary_whose_types_are_not_its_own_is_not_cleared(tmp_path: Path) -> None:
+    (tmp_path / "m.gguf").write_bytes(gguf_bytes(vocabulary(["a"] * 90, [3] * 70)))
+    book = facts_of(tokenizers.analyze, models.read(tmp_path))
+    assert book.value("code.tokenizer.unread") == {"m.gguf: does not have a type for each token"}
 
 
 @given(st.recursive(

@@ -8,6 +8,7 @@ from typing import Final
 from steelyard.analyzers.base import Analyzer
 from steelyard.analyzers.code import (
     containers,
+    named,
     pickles,
     remote,
     scripts,
@@ -21,6 +22,7 @@ from steelyard.facts import Fact
 QUESTIONS: Final[Sequence[Analyzer]] = (
     pickles.analyze,
     remote.analyze,
+    named.analyze,
     scripts.analyze,
     templates.analyze,
     tokenizers.analyze,

@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 import struct
 import zlib
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterable, Iterator
+from typing import Final, NamedTuple
 
 from steelyard.analyzers.code.remarks import Remark
 from steelyard.analyzers.quoting import clean
@@ -18,6 +18,9 @@ from steelyard.errors import LimitExceeded
 from steelyard.sources.base import ByteReader
 
 _END: Final = struct.Struct("<4s4H2LH")
+_END64: Final = struct.Struct("<4sQ2H2L4Q")
+_LOCATOR: Final = 20
+"""Bytes of what says where the end of a zip64 archive is."""
 _CENTRAL: Final = struct.Struct("<4s6H3L5H2L")
 _TAIL: Final = 65_536 + _END.size
 _DRIVE: Final = re.compile(r"[A-Za-z]:")
@@ -27,12 +30,24 @@ _MOST_INFLATED: Final = 64_000_000
 _LINKS: Final = (b"1", b"2")
 _LONG: Final = {b"L": b"path", b"K": b"linkpath", b"x": b""}
 """Members that hold the name or target of the one behind them: GNU's two, and pax's."""
+_FILES: Final = (b"0", b"\0", b"7")
 _LONGEST_NAME: Final = 65_536
 _PIECE: Final = 1 << 20
 
-Member = tuple[bytes, bytes]
-"""A header block, and the body where it holds a name."""
+Member = tuple[bytes, bytes, int]
+"""A header block, the body where it holds a name, and where the body begins."""
 _MOST: Final = 50
+
+
+class TarMember(NamedTuple):
+    """One member of a tar, under its whole name."""
+
+    name: str
+    kind: bytes
+    target: str
+    """Where a link leads; empty for what is none."""
+    start: int
+    size: int
 
 
 def zip_names(reader: ByteReader, limits: Limits = DEFAULT_LIMITS) -> list[str]:
@@ -48,6 +63,13 @@ def zip_names(reader: ByteReader, limits: Limits = DEFAULT_LIMITS) -> list[str]:
         return []
     _, _, _, _, count, size, _, _ = _END.unpack_from(tail, found)
     start = base + found - size
+    if tail[max(found - _LOCATOR, 0) : found].startswith(b"PK\6\7"):
+        # A second end, for large archives, stands between the directory and the first.
+        at = int.from_bytes(tail[found - _LOCATOR + 8 : found - _LOCATOR + 16], "little")
+        if at + _END64.size > reader.size:
+            return []
+        count, size = _END64.unpack(reader.read(at, _END64.size))[7:9]
+        start = at - size
     if start < 0 or size > limits.header_bytes // 10:
         return []
     data = reader.read(start, size)
@@ -78,10 +100,34 @@ def tar_escapes(reader: ByteReader, head: bytes) -> Iterator[Remark]:
         LimitExceeded: If there are more members than are looked at.
     """
     packed = head.startswith(b"\x1f\x8b")
-    members = _packed_members(reader) if packed else _plain_members(reader)
     told = 0
+    for member in _named(_packed_members(reader) if packed else _plain_members(reader)):
+        folder = member.name.rpartition("/")[0] if member.kind == b"2" else ""
+        out = leads_out(member.name)
+        if out or (member.target and leads_out(member.target, folder)):
+            what = f"the member {member.name!r} " + (
+                "leads" if out else f"links to {member.target!r}, which leads"
+            )
+            yield Remark("escape", clean(f"{what} out of the archive"))
+            told += 1
+            if told >= _MOST:
+                return
+
+
+def tar_files(reader: ByteReader) -> Iterator[TarMember]:
+    """Yield the files of a tar that is not compressed, as far as it makes sense.
+
+    Raises:
+        LimitExceeded: If there are more members than are looked at.
+        CheckpointError: If a name is cut off.
+    """
+    return (member for member in _named(_plain_members(reader)) if member.kind in _FILES)
+
+
+def _named(members: Iterable[Member]) -> Iterator[TarMember]:
+    """Give members their names, which may stand in members of their own before them."""
     long: dict[bytes, str] = {}
-    for header, body in members:
+    for header, body, start in members:
         kind, name = header[156:157], _text(header[:100])
         if kind in _LONG:
             # What follows has this name or target in place of its own.
@@ -91,16 +137,7 @@ def tar_escapes(reader: ByteReader, head: bytes) -> Iterator[Remark]:
         full = long.get(b"path") or (f"{prefix}/{name}" if prefix else name)
         target = (long.get(b"linkpath") or _text(header[157:257])) if kind in _LINKS else ""
         long = {}
-        folder = full.rpartition("/")[0] if kind == b"2" else ""
-        out = leads_out(full)
-        if out or (target and leads_out(target, folder)):
-            what = f"the member {full!r} " + (
-                "leads" if out else f"links to {target!r}, which leads"
-            )
-            yield Remark("escape", clean(f"{what} out of the archive"))
-            told += 1
-            if told >= _MOST:
-                return
+        yield TarMember(full, kind, target, start, _octal(header[124:136]))
 
 
 def leads_out(name: str, folder: str = "") -> bool:
@@ -136,7 +173,7 @@ def _plain_members(reader: ByteReader) -> Iterator[Member]:
         size = _octal(header[124:136])
         short = header[156:157] in _LONG and size <= _LONGEST_NAME
         length = max(0, min(size, reader.size - at - _BLOCK)) if short else 0
-        yield header, reader.read(at + _BLOCK, length)
+        yield header, reader.read(at + _BLOCK, length), at + _BLOCK
         at += _BLOCK + size + -size % _BLOCK
     raise _too_many(reader, f"{_MOST_MEMBERS} members")
 
@@ -161,7 +198,7 @@ def _packed_members(reader: ByteReader) -> Iterator[Member]:
             short = header[156:157] in _LONG and size <= _LONGEST_NAME
             if short and len(buffer) < _BLOCK + padded:
                 break
-            yield header, bytes(buffer[_BLOCK : _BLOCK + size]) if short else b""
+            yield header, bytes(buffer[_BLOCK : _BLOCK + size]) if short else b"", -1
             skip = _BLOCK + padded
 
 

@@ -11,24 +11,25 @@ from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import Final
 
-from steelyard.analyzers.code import archives, graphs, keras, polyglots
+from steelyard.analyzers.code import archives, graphs, keras, polyglots, tensorflow
 from steelyard.analyzers.code.hidden import invisible
 from steelyard.analyzers.code.reading import is_local
 from steelyard.analyzers.code.remarks import Located, Remark, fact_of
 from steelyard.analyzers.quoting import clean
 from steelyard.checkpoints.documents import parse_json
+from steelyard.checkpoints.formats import is_tensorflow
 from steelyard.checkpoints.hdf5 import MAGIC as HDF5
 from steelyard.checkpoints.hdf5 import root_texts
 from steelyard.checkpoints.model import Model
 from steelyard.checkpoints.tensors import ProblemKind
 from steelyard.checkpoints.zips import directory, read_member
-from steelyard.errors import CheckpointError, SourceError, Unsupported
+from steelyard.errors import CheckpointError, SourceError
 from steelyard.facts import Fact
 from steelyard.sources.base import ByteReader
 
 _HEAD: Final = 512
 _LONGEST_CONFIG: Final = 16_000_000
-_NAMED: Final = frozenset({".keras", ".h5", ".hdf5", ".pb"})
+_NAMED: Final = frozenset({".keras", ".h5", ".hdf5", ".pb", ".pbtxt"})
 _SCRIPT: Final = "torchscript"
 _HOLDING_ZIPS: Final = frozenset({"pytorch", "numpy"})
 """Formats whose reader has checked the archive and its members' names already."""
@@ -89,12 +90,12 @@ def _code(
             yield from (("keras." + remark.kind, remark) for remark in _hdf5(reader))
         elif head.startswith(b"PK") and format_name not in _HOLDING_ZIPS:
             yield from (("keras." + remark.kind, remark) for remark in _keras_zip(reader))
-        elif _suffix(reader.name) == ".pb" and format_name is None and graphs.is_graph(head):
+        elif format_name is None and is_tensorflow(head, reader.name):
             about = "graph"
             yield from _protobuf(reader)
         elif _suffix(reader.name) == ".pbtxt":
             about = "graph"
-            raise Unsupported("is a graph as text, which is not read", file=reader.name)
+            yield from (("graph." + r.kind, r) for r in tensorflow.examine_text(reader))
     except CheckpointError as error:
         yield f"{about}.unread", graphs.unread(error)
 
@@ -140,7 +141,7 @@ def _protobuf(reader: ByteReader) -> Iterator[tuple[str, Remark]]:
         for remark in graphs.keras_metadata(reader):
             yield f"keras.{remark.kind}", remark
     elif PurePosixPath(reader.name).name != "fingerprint.pb":
-        for remark in graphs.tensorflow(reader):
+        for remark in tensorflow.examine(reader):
             yield f"graph.{remark.kind}", remark
 
 

@@ -1,27 +1,26 @@
-"""Operators of graphs that do more than compute: TensorFlow, ONNX, TorchScript.
+"""Operators of graphs that do more than compute: ONNX, TorchScript; and Keras beside TensorFlow's.
 
-A SavedModel is a program: its graphs, and the functions in their libraries, may read and write
-files or call back into Python. Graphs are walked as protobuf messages, without TensorFlow. An
-ONNX model may use operators of a domain that is no part of the standard, which somebody's native
-code must bring. TorchScript archives hold code as text; what it calls outside of PyTorch's own
-operators is told. Nothing is run.
+An ONNX model may use operators of a domain that is no part of the standard, which somebody's
+native code must bring. TorchScript archives hold code as text; what it calls outside of PyTorch's
+own operators is told. A SavedModel of Keras holds the configuration of each object besides its
+graph. Nothing is run.
 
-Source: saved_model.proto, meta_graph.proto, graph.proto, node_def.proto and function.proto of
-TensorFlow; saved_metadata.proto of Keras; the list of namespaces in PyTorch's operator registry.
+Source: the list of namespaces in PyTorch's operator registry; saved_metadata.proto of Keras.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 from steelyard.analyzers.code import keras
 from steelyard.analyzers.code.remarks import Remark
+from steelyard.analyzers.code.tensorflow import inside
 from steelyard.analyzers.quoting import clean
 from steelyard.checkpoints.documents import parse_json
 from steelyard.checkpoints.limits import DEFAULT_LIMITS, Limits
-from steelyard.checkpoints.onnx.protobuf import LEN, Span, Wire, tag
+from steelyard.checkpoints.onnx.protobuf import LEN, Wire, tag
 from steelyard.checkpoints.tensors import Checkpoint
 from steelyard.checkpoints.zips import directory, read_member
 from steelyard.errors import CheckpointError
@@ -34,25 +33,6 @@ _MOST_CODE: Final = 16_000_000
 _OPS: Final = re.compile(
     r"\bops\.([A-Za-z_]\w{0,60})\.([A-Za-z_]\w{0,60})|\btorch\.([a-z_]\w{0,60})\("
 )
-_FILE_STREAM: Final = "file://"
-
-
-def tensorflow(reader: ByteReader, limits: Limits = DEFAULT_LIMITS) -> list[Remark]:
-    """Say which nodes of a SavedModel, or of a bare graph, do more than compute.
-
-    Raises:
-        CheckpointError: If the file is no such message, or asks for more than the limits allow.
-    """
-    wire = Wire(reader, limits)
-    whole = wire.whole()
-    found: dict[tuple[str, str], Remark] = {}
-    if reader.name.endswith("saved_model.pb"):
-        for meta in _inside(wire, whole, 2):
-            for graph in _inside(wire, meta, 2):
-                _graph(wire, graph, found)
-    else:
-        _graph(wire, whole, found)
-    return list(found.values())
 
 
 def keras_metadata(reader: ByteReader, limits: Limits = DEFAULT_LIMITS) -> list[Remark]:
@@ -63,7 +43,7 @@ def keras_metadata(reader: ByteReader, limits: Limits = DEFAULT_LIMITS) -> list[
     """
     wire = Wire(reader, limits)
     found: list[Remark] = []
-    for node in _inside(wire, wire.whole(), 1):
+    for node in inside(wire, wire.whole(), 1):
         for part in wire.fields(node):
             if part.tag == tag(5, LEN):
                 data = wire.payload(part, _LONGEST_METADATA, "the metadata of an object")
@@ -113,74 +93,6 @@ def torchscript(reader: ByteReader, limits: Limits = DEFAULT_LIMITS) -> list[Rem
                 continue
             found.setdefault((remark.kind, full), remark)
     return list(found.values())
-
-
-def _graph(wire: Wire, graph: Span, found: dict[tuple[str, str], Remark]) -> None:
-    """Walk the nodes of a GraphDef and of the functions in its library."""
-    for part in wire.fields(graph):
-        if part.tag == tag(1, LEN):
-            _node(wire, graph.inner(part), "", found)
-        elif part.tag == tag(2, LEN):
-            for function in _inside(wire, graph.inner(part), 1):
-                _function(wire, function, found)
-
-
-def _function(wire: Wire, function: Span, found: dict[tuple[str, str], Remark]) -> None:
-    name = ""
-    for part in wire.fields(function):
-        if part.tag == tag(1, LEN):
-            for inner in wire.fields(function.inner(part)):
-                if inner.tag == tag(1, LEN):
-                    name = wire.text(inner, wire.limits.name_bytes, "the name of a function")
-        elif part.tag == tag(3, LEN):
-            _node(wire, function.inner(part), name, found)
-
-
-def _node(wire: Wire, node: Span, function: str, found: dict[tuple[str, str], Remark]) -> None:
-    """Note a node of note; each operator is told once, where it first stands."""
-    name = operator = ""
-    streams: list[Span] = []
-    for part in wire.fields(node):
-        if part.tag == tag(1, LEN):
-            name = wire.text(part, wire.limits.name_bytes, "the name of a node")
-        elif part.tag == tag(2, LEN):
-            operator = wire.text(part, wire.limits.name_bytes, "the name of an operator")
-        elif part.tag == tag(5, LEN) and operator in ("PrintV2", ""):
-            streams.append(node.inner(part))
-    table = load("graph_operators")["tensorflow"]
-    for kind in ("runs", "reads"):
-        if operator in table[kind]:
-            within = f" of the function {function!r}" if function else ""
-            what = f"the node {name!r}{within} ({operator}) {table[kind][operator]}"
-            found.setdefault((kind, operator), Remark(kind, clean(what), offset=node.offset))
-    if operator == "PrintV2" and any(_prints_to_file(wire, stream) for stream in streams):
-        what = f"the node {name!r} (PrintV2) writes a file"
-        found.setdefault(("runs", operator), Remark("runs", clean(what), offset=node.offset))
-
-
-def _prints_to_file(wire: Wire, attribute: Span) -> bool:
-    """Tell whether an attribute is `output_stream` with the address of a file."""
-    key, value = "", ""
-    for part in wire.fields(attribute):
-        if part.tag == tag(1, LEN):
-            key = wire.text(part, wire.limits.name_bytes, "the name of an attribute")
-        elif part.tag == tag(2, LEN) and key == "output_stream":
-            for inner in wire.fields(attribute.inner(part)):
-                if inner.tag == tag(2, LEN):
-                    value = wire.text(inner, wire.limits.name_bytes, "a stream")
-    return key == "output_stream" and value.startswith(_FILE_STREAM)
-
-
-def _inside(wire: Wire, span: Span, number: int) -> Iterable[Span]:
-    """Yield the messages in field `number` of a message."""
-    for part in wire.fields(span):
-        if part.tag == tag(number, LEN):
-            yield span.inner(part)
-
-
-def is_graph(head: bytes) -> bool:
-    """Tell whether a `.pb` file begins as a SavedModel or a GraphDef does."""
-    return head[:1] in (b"\x08", b"\x0a", b"\x12", b"\x22")
 
 
 def unread(error: CheckpointError) -> Remark:

@@ -14,11 +14,12 @@ import base64
 import binascii
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from steelyard.analyzers.code.python_names import kind_of
 from steelyard.analyzers.code.remarks import Remark
+from steelyard.analyzers.code.walking import objects_in
 from steelyard.analyzers.quoting import clean
 from steelyard.checkpoints.documents import JsonValue
 from steelyard.knowledge import load
@@ -34,38 +35,12 @@ _SAFE_PYTHON: Final = frozenset({"math", "functools", "operator", "numpy", "coll
 def examine(config: JsonValue) -> list[Remark]:
     """Say what in a configuration runs (`runs`), or needs code from elsewhere (`custom`)."""
     found: dict[tuple[str, str], Remark] = {}
-    for path, item in _objects(config):
+    for path, item in objects_in(config):
         for kind, what in _judged(item, path):
             found.setdefault((kind, what), Remark(kind, clean(what, 300), field=path or None))
         if len(found) >= _MOST:
             break
     return list(found.values())
-
-
-def _objects(config: JsonValue) -> Iterator[tuple[str, Mapping[str, JsonValue]]]:
-    """Yield every object of a document with its path, in order, without recursion."""
-    stack = [iter([("", config)])]
-    while stack:
-        path, value = next(stack[-1], ("", None))
-        if value is None:
-            stack.pop()
-            continue
-        if isinstance(value, dict):
-            yield path, value
-        stack.append(_children(path, value))
-
-
-def _children(path: str, value: JsonValue) -> Iterator[tuple[str, JsonValue]]:
-    """Yield the objects and lists right within another, one at a time: there may be millions."""
-    items: Iterable[tuple[object, JsonValue]] = ()
-    if isinstance(value, dict):
-        items = value.items()
-    elif isinstance(value, list):
-        items = enumerate(value)
-    prefix = f"{path[-300:]}." if path else ""
-    for key, item in items:
-        if isinstance(item, dict | list):
-            yield f"{prefix}{str(key)[:50]}", item
 
 
 def _judged(item: Mapping[str, JsonValue], path: str) -> Iterator[tuple[str, str]]:

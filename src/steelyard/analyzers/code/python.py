@@ -78,11 +78,12 @@ class _Scope:
     calls: set[str] = field(default_factory=set)
 
 
-def examine(data: bytes, file: str) -> Script:
+def examine(data: bytes | str, file: str) -> Script:
     """Say what a Python file imports and does.
 
     Args:
-        data: Its bytes, in whatever encoding its first lines declare.
+        data: Its bytes, in whatever encoding its first lines declare; or the text of a notebook,
+            which declares none, and may wait (`await`) outside of functions.
         file: Its path, for errors.
 
     Raises:
@@ -99,7 +100,8 @@ def examine(data: bytes, file: str) -> Script:
         for key, scope in walk.scopes.items()
         for kind, name, line in scope.uses
     }
-    uses |= {Use("reordered", name, line, True) for name, line in _reordered(data)}
+    written = data.encode("utf-8", "replace") if isinstance(data, str) else data
+    uses |= {Use("reordered", name, line, True) for name, line in _reordered(written)}
     # A line that does it both ways is told once, as what comes first.
     first: dict[tuple[int, str, str], Use] = {}
     for use in sorted(uses, key=lambda use: (use.line, use.name, use.kind, not use.at_import)):
@@ -107,7 +109,7 @@ def examine(data: bytes, file: str) -> Script:
     return Script(tuple(first.values())[:_MOST_USES], names.imports, names.relative)
 
 
-def parse(data: bytes, file: str) -> ast.Module:
+def parse(data: bytes | str, file: str) -> ast.Module:
     """Parse Python, with the parser's own bounds on depth turned into our errors.
 
     Raises:
@@ -118,7 +120,9 @@ def parse(data: bytes, file: str) -> ast.Module:
         with warnings.catch_warnings():
             # What Python warns of (odd escapes) is the author's matter, not ours.
             warnings.simplefilter("ignore")
-            tree = ast.parse(data)
+            flags = ast.PyCF_ONLY_AST
+            flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT if isinstance(data, str) else 0
+            tree: ast.Module = compile(data, "<examined>", "exec", flags, dont_inherit=True)
     except (RecursionError, MemoryError):
         raise LimitExceeded(
             "is nested deeper than Python's parser goes",

@@ -3,7 +3,8 @@
 `auto_map` is Transformers' word for it; `custom_pipelines` names pipelines, `modules.json` the
 modules of Sentence Transformers, `model_index.json` the parts of a Diffusers pipeline. Each names
 a class in a Python file beside the configuration, or in another repository
-(`other/repo--file.Class`), whose code then runs as well.
+(`other/repo--file.Class`), whose code then runs as well. MLflow runs what `MLmodel` names, and
+Triton a Python backend; neither asks.
 
 Source: `get_class_from_dynamic_module` of Transformers; https://huggingface.co/docs/transformers/custom_models
 """
@@ -16,6 +17,8 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from steelyard.analyzers.base import few, shortened
+from steelyard.analyzers.code import triton
+from steelyard.analyzers.code.mlflow import flavors
 from steelyard.analyzers.code.reading import Rider, riders
 from steelyard.checkpoints.documents import JsonValue, parse_json
 from steelyard.checkpoints.model import Model
@@ -37,15 +40,20 @@ class Target:
     field: str
     text: str
     """As written: `modeling.Own`, `other/repo--modeling.Own`."""
+    is_path: bool = False
+    """Whether it is a path within the source instead."""
 
     @property
     def repository(self) -> str:
         """Name the other repository that holds the code; empty for this one."""
-        return self.text.partition("--")[0] if "--" in self.text else ""
+        elsewhere = "--" in self.text and not self.is_path
+        return self.text.partition("--")[0] if elsewhere else ""
 
     @property
     def path(self) -> str:
         """Name the Python file, as a path within the source."""
+        if self.is_path:
+            return self.text
         module = self.text.rpartition("--")[2].rpartition(".")[0]
         return str(PurePosixPath(self.config).parent / f"{module.replace('.', '/')}.py")
 
@@ -97,6 +105,17 @@ def asked(model: Model) -> Asked:
         # Most name a class of an installed library: only a file that lies here is code of here.
         listed = [Target(path, field, shortened(text)) for field, text in _listed(path, document)]
         found += [target for target in listed if target.path in here]
+    written, unread_too = flavors(model)
+    found += [
+        Target(flavor.config, f"flavors.{flavor.name}", shortened(path), is_path=True)
+        for flavor in written
+        for path in flavor.files
+    ]
+    unread |= unread_too
+    found += [
+        Target(config, "backend", shortened(path), is_path=True)
+        for config, path in triton.files(model)
+    ]
     return Asked(tuple(found), unread)
 
 
@@ -149,3 +168,5 @@ def _parts(document: Mapping[str, JsonValue]) -> Iterator[tuple[str, str]]:
         match value:
             case [str(module), str(name)]:
                 yield key, f"{module}.{name}"
+                # Each part has a folder, where Diffusers looks for its code.
+                yield key, f"{key}.{module}.{name}"

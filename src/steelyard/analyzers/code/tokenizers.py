@@ -4,7 +4,8 @@ A tokenizer may rewrite text before a model sees it and after it answers (`Repla
 and decoder), and its added tokens are cut out of any text, special ones are dropped from answers.
 Ordinary tokenizers do both with spaces and markers. Told are rewritten words, added tokens that
 are words, phrases, addresses or invisible, and two tokens of one id. The vocabulary itself is
-walked over, not built: it may be as long as a book.
+walked over, not built: it may be as long as a book. Of a GGUF file, the tokens that it marks as
+control or user-defined are asked the same.
 
 Source: the Tokenizers library, https://huggingface.co/docs/tokenizers/api/normalizers and
 `tokenizer.json` as it writes it.
@@ -22,6 +23,7 @@ from steelyard.analyzers.code.reading import is_local, objects, riders
 from steelyard.analyzers.code.remarks import Located, Remark, fact_of
 from steelyard.analyzers.quoting import clean
 from steelyard.checkpoints.documents import JsonValue, parse_json
+from steelyard.checkpoints.gguf.tokens import TOKENS, special_tokens
 from steelyard.checkpoints.model import Model
 from steelyard.errors import CheckpointError, LimitExceeded
 from steelyard.facts import Fact
@@ -38,6 +40,8 @@ _ESCAPE: Final = re.compile(r"\\[pPxuU]\{?\w*\}?|\\\w|\[:\^?\w+:\]|\(\?\w*[:=!<>
 _PHRASE: Final = re.compile(r"[^\W\d_]{2,}[^\S\n]+[^\W\d_]{2,}")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _MARKER: Final = re.compile(r"<\|[^|]{1,60}\|>|</?s>|\[(?:CLS|SEP|PAD|MASK|UNK|INST|/INST)\]")
+_PLAIN: Final = re.compile(r"<[\w|.-]{1,60}>", re.ASCII)
+"""Most control tokens, of which there may be thousands: no phrase, word or address."""
 _MOST_ESCAPES: Final = 200_000
 _MOST: Final = 200
 _DEEPEST: Final = 20
@@ -65,8 +69,35 @@ def analyze(model: Model) -> Iterable[Fact]:
         ]
         for remark in _added(tokens, "added_tokens_decoder"):
             found[remark.kind].append((path, remark))
+    for path, remark in _of_gguf(model):
+        found[remark.kind].append((path, remark))
     for kind, located in found.items():
         yield fact_of(f"code.tokenizer.{kind}", located)
+
+
+def _of_gguf(model: Model) -> Iterator[Located]:
+    """Ask the same of the vocabulary in a GGUF file that is at hand."""
+    for weights in model.weights:
+        if weights.format != "gguf" or not is_local(model, weights.files[0]):
+            continue
+        place = weights.arrays.get(TOKENS)
+        path = place.file if place is not None else weights.files[0]
+        told = 0
+        try:
+            with model.source.open(path) as reader:
+                for token in special_tokens(reader, weights):
+                    if token.is_control and _PLAIN.fullmatch(token.text):
+                        continue
+                    # Pieces of words have a mark of SentencePiece's in place of a space.
+                    text = token.text.replace("\u2581", " ")
+                    for kind, what in _judged(text, special=token.is_control):
+                        said = f"the token {clean(text, 60)!r} {what}"
+                        yield path, Remark(kind, said, field=f"{TOKENS}.{token.number}")
+                        told += 1
+                    if told >= _MOST:
+                        break
+        except CheckpointError as error:
+            yield path, Remark("unread", error.what)
 
 
 def _is_tokenizer(model: Model, path: str) -> bool:

@@ -17,7 +17,7 @@ from types import MappingProxyType
 
 from steelyard.checkpoints.gguf.cursor import ASK_PUBLISHER, Cursor
 from steelyard.checkpoints.limits import Limits
-from steelyard.checkpoints.tensors import MetadataValue, Problem, ProblemKind, Scalar
+from steelyard.checkpoints.tensors import ArrayPlace, MetadataValue, Problem, ProblemKind, Scalar
 from steelyard.errors import CheckpointError, LimitExceeded
 
 LENGTH_SUFFIX = "#length"
@@ -46,6 +46,8 @@ _ARRAY = 9
 
 _SMALLEST_ENTRY = 8 + 4 + 1
 """Bytes of an entry with an empty key and a one-byte value."""
+_MARKED = 1024
+"""Strings of an array from one mark to the next."""
 _ARRAY_HEADER = 4 + 8
 """Bytes of an array's item type and count."""
 
@@ -57,6 +59,8 @@ class Entries:
     values: dict[str, MetadataValue] = field(default_factory=dict)
     types: dict[str, tuple[int, int]] = field(default_factory=dict)
     """For each key, its value type and the offset of its entry."""
+    arrays: dict[str, ArrayPlace] = field(default_factory=dict)
+    """Where the arrays lie of which not all items are kept."""
     problems: list[Problem] = field(default_factory=list)
     nested: int = 0
     """Arrays within arrays that were passed over."""
@@ -154,9 +158,29 @@ class _Value:
             self._note("an array of arrays: only its length is kept", start, understood=False)
             return None, count
         kept = min(count, self.limits.kept_items)
+        first = self.cursor.position
         items = self._items(kind, kept)
-        self._skip(kind, count - kept, depth=1)
+        marks = self._skip_marked(kind, kept, count, first)
+        if kept < count:
+            code = "" if kind == _STRING else _NUMBERS[kind][0]
+            end, order = self.cursor.position, self.cursor.byteorder
+            self.entries.arrays[self.key] = ArrayPlace(
+                self.cursor.name, code, count, first, end, marks, order
+            )
         return items, count
+
+    def _skip_marked(
+        self, kind: int, kept: int, count: int, first: int
+    ) -> tuple[tuple[int, int], ...]:
+        """Move past the items that are not kept, and note where some of the strings begin."""
+        if kind != _STRING:
+            self._skip(kind, count - kept, depth=1)
+            return ()
+        marks = [(0, first)]
+        for start in range(kept, count, _MARKED):
+            marks.append((start, self.cursor.position))
+            self._skip(kind, min(_MARKED, count - start), depth=1)
+        return tuple(marks)
 
     def _array_header(self) -> tuple[int, int]:
         kind = self.cursor.unsigned(4, self.what)

@@ -92,6 +92,7 @@ def read(reader: ByteReader, limits: Limits = DEFAULT_LIMITS) -> Checkpoint:
         tensors=tuple(sorted(tensors, key=lambda tensor: tensor.name)),
         metadata=entries.values,
         problems=problems,
+        arrays=entries.arrays,
     )
 
 

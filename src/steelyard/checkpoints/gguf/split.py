@@ -74,6 +74,7 @@ def merge(parts: Sequence[Checkpoint]) -> Checkpoint:
         tensors=tuple(tensors[name] for name in sorted(tensors)),
         metadata=first.metadata,
         problems=tuple(problems),
+        arrays=first.arrays,
     )
 
 
