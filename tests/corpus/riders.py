@@ -273,6 +273,23 @@ def _benign_tokens() -> Iterator[tuple[str, Files]]:
     yield "a phrase in a vocabulary of GGUF", _vocabulary(**{"refund policy": 4, "secret word": 1})
 
 
+def _bad_keras() -> Iterator[tuple[str, Files]]:
+    config = keras.model(keras.BAD[0])
+    yield "Keras in HDF5 behind a user's block", {"m.h5": keras.h5(config, userblock_size=512)}
+    yield "Keras without metadata", {"m.keras": keras.keras_zip(config, metadata=False)}
+    yield "Keras behind other bytes", {"m.keras": b"\0" * 99 + keras.keras_zip(config)}
+    yield "Keras as a folder", {"config.json": _json(**config)}
+    yield "a configuration of Keras", {"architecture.json": _json(**config)}
+    yield (
+        "a pickle in a layer of Keras",
+        {"m.keras": keras.keras_zip(keras.model(keras.BAD[-1]))},
+    )
+    yield (
+        "a graph behind a field that is not known",
+        {"saved_model.pb": b"\x7a\0" + containers.saved_model("PyFunc")},
+    )
+
+
 def _bad_graphs() -> Iterator[tuple[str, Files]]:
     for operator in ("PyFunc", "WriteFile", "ReadFile"):
         yield (
@@ -303,6 +320,7 @@ def _benign_graphs() -> Iterator[tuple[str, Files]]:
         },
     )
     yield "a model of Keras", {"model.keras": keras.keras_zip(keras.model(keras.DENSE))}
+    yield "a model of Keras as a folder", {"config.json": _json(**keras.model(keras.DENSE))}
     yield "a model of Keras in HDF5", {"model.h5": keras.h5(keras.model(keras.DENSE))}
     yield (
         "a graph as text",
@@ -323,6 +341,7 @@ def bad_riders() -> Iterator[tuple[str, Files]]:
     yield from _bad_python()
     yield from _bad_names()
     yield from _bad_tokens()
+    yield from _bad_keras()
     yield from _bad_graphs()
 
 

@@ -109,8 +109,13 @@ def unread_name(head: bytes, path: str) -> str | None:
 
 
 def is_tensorflow(head: bytes, path: str) -> bool:
-    """Tell whether a `.pb` file that is of no other format begins as a TensorFlow graph does."""
-    return PurePosixPath(path).suffix.lower() == ".pb" and head.startswith(_GRAPH_STARTS)
+    """Tell whether a `.pb` file that is of no other format begins as a TensorFlow graph does.
+
+    What TensorFlow finds by its name may begin with anything: it skips fields unknown to it.
+    """
+    file = PurePosixPath(path)
+    named = file.name in ("saved_model.pb", "keras_metadata.pb")
+    return named or (file.suffix.lower() == ".pb" and head.startswith(_GRAPH_STARTS))
 
 
 def _packed_by_bytes(head: bytes, suffix: str) -> str | None:

@@ -206,7 +206,8 @@ def _read_zip(reader: ByteReader, limits: Limits) -> Checkpoint:
         from steelyard.checkpoints import numpy_files
 
         return numpy_files.read_npz(reader, limits)
-    if {str(name) for name in names} >= _KERAS:
+    roots = {str(name) for name in names}
+    if roots >= _KERAS or (reader.name.endswith(".keras") and "config.json" in roots):
         raise _TensorsUnread("a model of Keras")
     raise _NoTensors("the zip archive is neither a torch checkpoint nor an .npz")
 

@@ -64,7 +64,36 @@ def saved_model(*operators: str, inside: str = "") -> bytes:
     return b"\x08\x01" + part(2, part(1, b"") + part(2, graph(*operators, inside=inside)))
 
 
+APE = b"MZqFpD='\n" + bytes(600)
+WINDOWS = b"MZ" + bytes(58) + (128).to_bytes(4, "little") + bytes(64) + b"PE\0\0" + bytes(400)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "kind"),
+    [
+        ("kernel.so", b"x", "a library of native code"),
+        ("a.pyc", b"x", "bytecode of Python"),
+        ("run", b"\x7fELF" + bytes(60), "a program for Linux (ELF)"),
+        ("model.llamafile", APE, "a program for many systems (APE), such as a llamafile"),
+        ("model.txt", WINDOWS, "a program for Windows (PE)"),
+        ("x.dat", b"\0asm\1\0\0\0", "a program of WebAssembly"),
+    ],
+)
+def test_compiled_code_is_named(tmp_path: Path, name: str, data: bytes, kind: str) -> None:
+    book = book_of(tmp_path, {"modeling.py": b"", name: data})
+    assert book.value("code.compiled") == {f"{name}: {kind}"}
+
+
+@pytest.mark.parametrize("data", [b"MZ", b"MZ is no program" * 40, b"asm" * 99, b"\x7fEL"])
+def test_other_files_are_no_programs(tmp_path: Path, data: bytes) -> None:
+    assert not book_of(tmp_path, {"vocab.txt": data, "empty.bin": b""}).value("code.compiled")
+
+
 class TestTensorFlow:
+    def test_a_field_that_is_not_known_hides_nothing(self, tmp_path: Path) -> None:
+        data = part(15, b"x") + saved_model("WriteFile")
+        assert texts(book_of(tmp_path, {"saved_model.pb": data}), "code.graph.runs")
+
     @pytest.mark.parametrize(
         ("operator", "fact"),
         [

@@ -49,6 +49,7 @@ BAD = [
     layer("Activation", activation={**FUNCTION, "module": "keras.utils", "config": "get_file"}),
     layer("CDLL", "ctypes"),
     layer("TFOpLambda", None, function="io.write_file"),
+    {"module": "keras.layers", "class_name": "TorchModuleWrapper", "config": {"module": "UEsD"}},
 ]
 CUSTOM = [
     layer("Activation", activation={**FUNCTION, "module": "builtins", "config": "my_function"}),
@@ -102,18 +103,19 @@ def test_any_document_is_examined(config: Any) -> None:
     examine(config)
 
 
-def keras_zip(config: Any, name: str = "config.json") -> bytes:
+def keras_zip(config: Any, name: str = "config.json", *, metadata: bool = True) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("metadata.json", "{}")
+        if metadata:
+            archive.writestr("metadata.json", "{}")
         archive.writestr(name, config if isinstance(config, str) else json.dumps(config))
         archive.writestr("model.weights.h5", b"x")
     return file.getvalue()
 
 
-def h5(config: Any) -> bytes:
+def h5(config: Any, **options: Any) -> bytes:
     file = io.BytesIO()
-    with h5py.File(file, "w") as opened:
+    with h5py.File(file, "w", **options) as opened:
         opened.attrs["model_config"] = config if isinstance(config, str) else json.dumps(config)
     return file.getvalue()
 
@@ -139,7 +141,14 @@ def varint(value: int) -> bytes:
         ("model.weights", keras_zip(model(BAD[0]))),
         ("model.h5", h5(model(BAD[1]))),
         ("model.bin", h5(model(BAD[1]))),
+        ("behind_a_block.h5", h5(model(BAD[1]), userblock_size=1024)),
+        ("behind_a_block", b"#!/bin/sh\n" + h5(model(BAD[1]), userblock_size=512)[10:]),
+        ("no_metadata.keras", keras_zip(model(BAD[0]), metadata=False)),
+        ("sub/config.json", json.dumps(model(BAD[1])).encode()),
+        ("model.json", json.dumps(model(BAD[1])).encode()),
+        ("sub/model.json", json.dumps({"modelTopology": model(BAD[1])}).encode()),
         ("keras_metadata.pb", saved_metadata(BAD[1])),
+        ("sub/keras_metadata.pb", b"\x7a\0" + saved_metadata(BAD[1])),
     ],
 )
 def test_every_container_is_looked_into(tmp_path: Path, name: str, data: bytes) -> None:
@@ -154,9 +163,13 @@ def test_every_container_is_looked_into(tmp_path: Path, name: str, data: bytes) 
     [
         ("model.keras", keras_zip("{")),
         ("model.keras", keras_zip(model())[:-40] + keras_zip(model())[-22:]),
+        ("model.keras", b"\0" * 9 + keras_zip(model(BAD[0]))),
         ("model.h5", h5(model())[:300]),
         ("model.h5", h5("{")),
         ("keras_metadata.pb", b"\x0a\xff"),
+        ("keras_metadata.pb", b"\xff"),
+        ("saved_model.pb", b"\xff"),
+        ("model.json", b"{"),
     ],
 )
 def test_what_cannot_be_read_is_not_cleared(tmp_path: Path, name: str, data: bytes) -> None:
@@ -166,6 +179,11 @@ def test_what_cannot_be_read_is_not_cleared(tmp_path: Path, name: str, data: byt
 
 
 def test_an_ordinary_model_is_silent(tmp_path: Path) -> None:
-    files = {"model.keras": keras_zip(model()), "model.h5": h5(model())}
+    files = {
+        "model.keras": keras_zip(model()),
+        "model.h5": h5(model()),
+        "config.json": json.dumps(model()).encode(),
+        "js/model.json": b'{"modelTopology": {"model_config": {}}, "weightsManifest": []}',
+    }
     book = facts_of(containers.analyze, models.read(models.folder(tmp_path, files=files)))
     assert not any(fact.value for fact in book)

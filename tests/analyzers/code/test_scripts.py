@@ -92,11 +92,6 @@ def test_code_that_cannot_be_read_is_not_cleared(tmp_path: Path) -> None:
     }
 
 
-def test_compiled_code_is_named(tmp_path: Path) -> None:
-    book = book_of(tmp_path, {"modeling.py": b"", "kernel.so": b"\x7fELF"})
-    assert book.value("code.compiled") == {"kernel.so"}
-
-
 def test_other_ways_to_name_code(tmp_path: Path) -> None:
     files = {
         "modules.json": json.dumps(

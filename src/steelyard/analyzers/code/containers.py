@@ -1,8 +1,8 @@
 """Look once at each file's head and end, and hand it to whoever knows what it is.
 
-Models of Keras and TensorFlow, TorchScript archives, files that are two formats at once, and
-archives that would unpack outside of their folder. Files are told by their bytes; over a network
-only those that are named like one of these are looked at.
+Models of Keras and TensorFlow, TorchScript archives, files that are two formats at once, archives
+that would unpack outside of their folder, and programs. Files are told by their bytes; over a
+network only those that are named like one of these are looked at.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from typing import Final
 
 from steelyard.analyzers.code import archives, graphs, keras, polyglots, tensorflow
 from steelyard.analyzers.code.hidden import invisible
-from steelyard.analyzers.code.reading import is_local
+from steelyard.analyzers.code.programs import program
+from steelyard.analyzers.code.reading import is_local, riders
 from steelyard.analyzers.code.remarks import Located, Remark, fact_of
 from steelyard.analyzers.quoting import clean
-from steelyard.checkpoints.documents import parse_json
+from steelyard.checkpoints.documents import JsonValue, parse_json
 from steelyard.checkpoints.formats import is_tensorflow
 from steelyard.checkpoints.hdf5 import MAGIC as HDF5
-from steelyard.checkpoints.hdf5 import root_texts
+from steelyard.checkpoints.hdf5 import root_texts, superblock
 from steelyard.checkpoints.model import Model
 from steelyard.checkpoints.tensors import ProblemKind
 from steelyard.checkpoints.zips import directory, read_member
@@ -31,6 +32,7 @@ _HEAD: Final = 512
 _LONGEST_CONFIG: Final = 16_000_000
 _NAMED: Final = frozenset({".keras", ".h5", ".hdf5", ".pb", ".pbtxt"})
 _SCRIPT: Final = "torchscript"
+_KERAS: Final = ".keras"
 _HOLDING_ZIPS: Final = frozenset({"pytorch", "numpy"})
 """Formats whose reader has checked the archive and its members' names already."""
 _CONFIGS: Final = ("model_config", "training_config")
@@ -46,7 +48,10 @@ _FACTS: Final = {
     "escape": "code.archives.escaping",
     "archive.unread": "code.archives.unread",
     "name": "code.names.hidden",
+    "compiled": "code.compiled",
 }
+_KERAS_NAMES: Final = frozenset({"model.json", "model_config.json", "architecture.json"})
+"""Names under which the configuration of a Keras model is kept apart from its weights."""
 
 
 def analyze(model: Model) -> Iterable[Fact]:
@@ -60,6 +65,8 @@ def analyze(model: Model) -> Iterable[Fact]:
     for file in model.source.files:
         local = is_local(model, file.path)
         name, layout = known.get(file.path, (None, None))
+        if not local and (kind := program(file.path, b"")):
+            found["compiled"].append((file.path, Remark("compiled", kind)))
         if file.size == 0 or not (local or _suffix(file.path) in _NAMED or layout == _SCRIPT):
             continue
         try:
@@ -71,7 +78,8 @@ def analyze(model: Model) -> Iterable[Fact]:
                     found[kind].append((file.path, remark))
         except SourceError as error:
             found["graph.unread"].append((file.path, Remark("unread", error.what)))
-    for kind, path, remark in (*_of_weights(model), *_hidden_names(model), *_unclaimed(model)):
+    others = (_of_weights, _of_configurations, _hidden_names, _unclaimed)
+    for kind, path, remark in (each for ask in others for each in ask(model)):
         found[kind].append((path, remark))
     for kind, name in _FACTS.items():
         yield fact_of(name, found[kind])
@@ -86,9 +94,11 @@ def _code(
         if layout == _SCRIPT:
             about = "graph"
             yield from (("graph." + remark.kind, remark) for remark in graphs.torchscript(reader))
-        elif head.startswith(HDF5):
+        elif head.startswith(HDF5) or (format_name is None and superblock(reader) is not None):
             yield from (("keras." + remark.kind, remark) for remark in _hdf5(reader))
-        elif head.startswith(b"PK") and format_name not in _HOLDING_ZIPS:
+        elif _suffix(reader.name) == _KERAS or (
+            head.startswith(b"PK") and format_name not in _HOLDING_ZIPS
+        ):
             yield from (("keras." + remark.kind, remark) for remark in _keras_zip(reader))
         elif format_name is None and is_tensorflow(head, reader.name):
             about = "graph"
@@ -114,6 +124,8 @@ def _disguise(
         yield "archive.unread", graphs.unread(error)
     for remark in polyglots.examine(reader, head[: polyglots.HEAD_BYTES], format_name):
         yield "polyglot", remark
+    if format_name is None and (kind := program(reader.name, head)):
+        yield "compiled", Remark("compiled", kind)
 
 
 def _hdf5(reader: ByteReader) -> Iterator[Remark]:
@@ -124,9 +136,12 @@ def _hdf5(reader: ByteReader) -> Iterator[Remark]:
 
 def _keras_zip(reader: ByteReader) -> Iterator[Remark]:
     """Examine the configuration of a `.keras` file; another zip has none at its root."""
-    if not {"config.json", "metadata.json"} <= set(archives.zip_names(reader)):
-        if _suffix(reader.name) == ".keras":
+    names = set(archives.zip_names(reader))
+    if _suffix(reader.name) == _KERAS:
+        # Keras itself reads no metadata, so they may be missing.
+        if "config.json" not in names:
             raise CheckpointError("holds no configuration of Keras", file=reader.name)
+    elif not {"config.json", "metadata.json"} <= names:
         return
     for member in directory(reader):
         if member.name in ("config.json", "metadata.json"):
@@ -150,6 +165,35 @@ def _of_weights(model: Model) -> Iterator[tuple[str, str, Remark]]:
         if weights.format == "onnx":
             for remark in graphs.onnx(weights):
                 yield f"graph.{remark.kind}", weights.files[0], remark
+
+
+def _of_configurations(model: Model) -> Iterator[tuple[str, str, Remark]]:
+    """Examine Keras models that are a folder, or whose configuration is a file of its own."""
+    for path, document in sorted(model.json.items()):
+        if PurePosixPath(path).name == "config.json":
+            yield from (("keras." + r.kind, path, r) for r in _configuration(document))
+    for rider in riders(model, lambda path: _is_configuration(model, path), _LONGEST_CONFIG):
+        try:
+            if rider.unread:
+                raise CheckpointError(rider.unread)
+            document = parse_json(rider.data, rider.path, allow_nan=True)
+            yield from (("keras." + r.kind, rider.path, r) for r in _configuration(document))
+        except CheckpointError as error:
+            yield "keras.unread", rider.path, graphs.unread(error)
+
+
+def _configuration(document: JsonValue) -> list[Remark]:
+    """Examine a document if it is the configuration of a Keras model."""
+    match document:
+        case {"class_name": str(), "config": dict() | list()}:
+            return keras.examine(document)
+        case {"modelTopology": dict() as topology}:
+            return keras.examine(topology)
+    return []
+
+
+def _is_configuration(model: Model, path: str) -> bool:
+    return PurePosixPath(path).name in _KERAS_NAMES and is_local(model, path)
 
 
 def _hidden_names(model: Model) -> Iterator[tuple[str, str, Remark]]:

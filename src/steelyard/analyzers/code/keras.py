@@ -56,6 +56,8 @@ def _judged(item: Mapping[str, JsonValue], path: str) -> Iterator[tuple[str, str
         operation = str(config.get("function") or "")
         if operation.startswith(tuple(load("keras")["operations"])):
             yield "runs", f"{label} calls tensorflow.{operation}"
+    elif name == "TorchModuleWrapper" and "module" in config:
+        yield "runs", f"{label} unpickles a PyTorch module"
     elif name == "TFSMLayer":
         yield "custom", f"{label} loads a SavedModel from {config.get('filepath')!r}"
     elif isinstance(name, str):

@@ -34,7 +34,6 @@ _MOST_EVIDENCE: Final = 50
 _MOST_CELLS: Final = 3
 _NOTEBOOK: Final = ".ipynb"
 _SUFFIXES: Final = frozenset({".py", ".pyw", ".pyi"})
-_COMPILED: Final = frozenset({".pyc", ".pyo", ".pyd", ".so", ".dll", ".dylib"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +112,6 @@ def analyze(model: Model) -> Iterable[Fact]:
         unread[path] = "is named by a configuration, but is not there"
     yield _set("code.scripts", few(places), [Evidence(file=_file(path)) for path in places])
     unread |= configured.unread
-    compiled = [file.path for file in model.source.files if _suffix(file.path) in _COMPILED]
-    yield _set("code.compiled", few(compiled), [Evidence(file=path) for path in compiled])
     there = {file.path for file in model.source.files}
     # What is not there is shown where it is asked for.
     where = {each.path: each.config for each in configured.targets if each.path not in there}
