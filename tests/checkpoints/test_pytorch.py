@@ -305,7 +305,7 @@ def test_torchscript() -> None:
     found = by_name(checkpoint)
     assert sorted(found) == ["constants.0", "w"]
     assert stored(data, found["constants.0"]) == constant.storage.data
-    assert "TorchScript code" in checkpoint.problems[0].what
+    assert "TorchScript" in checkpoint.problems[0].what
 
 
 def test_storages_that_no_tensor_uses_are_reported() -> None:

@@ -23,12 +23,13 @@ import zlib
 from collections.abc import Iterator
 
 import lz4.frame
+import msgpack
 import numpy as np
 import zstandard
 
 from tests.checkpoints.torch_files import Encoder, Weight, legacy_file, torch_zip, weight
 from tests.corpus.opcodes import named, octets, program, text
-from tests.corpus.wrappers import joblib_array, tarred, zipped
+from tests.corpus.wrappers import joblib_array, spacy, tarred, zipped
 
 _PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 
@@ -123,6 +124,16 @@ def _others() -> Iterator[tuple[str, str, bytes]]:
     state = pickle.dumps({"a": [1, 2.5, "three"]})
     header = json.dumps({"w": {"dtype": "U8", "shape": [8], "data_offsets": [0, 8]}}).encode()
     table = b"a,b\n1,2\n" * 100
+    yield "a component of spaCy", "model", spacy(np.arange(999.0).tobytes())
+    yield "a model of PyTorch within one of spaCy", "model", spacy(torch_zip(_weights()))
+    yield "weights of Flax", "flax_model.msgpack", msgpack.packb({"w": b"\0\1" * 900})
+    yield (
+        "an estimator",
+        "a.joblib",
+        program(
+            named("sklearn.linear_model._logistic.LogisticRegression") + b")\x81}X\1\0\0\0CK\1sb", 4
+        ),
+    )
     yield "gzip", "a.pkl.gz", gzip.compress(state)
     yield "bzip2", "a.pkl.bz2", bz2.compress(state)
     yield "xz", "a.pkl.xz", lzma.compress(state)

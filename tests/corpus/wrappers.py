@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Callable, Mapping
 
 import lz4.frame
+import msgpack
 import zstandard
 
 from tests.checkpoints.torch_files import Encoder
@@ -132,6 +133,13 @@ def zip_with(data: bytes, **fields: tuple[bytes, int, bytes]) -> bytes:
 
 _LOCAL, _CENTRAL, _END = b"PK\3\4", b"PK\1\2", b"PK\5\6"
 
+
+def spacy(inner: bytes) -> bytes:
+    """Write a component of spaCy that keeps a model of PyTorch's (a "shim") as bytes."""
+    model: dict[str, object] = {"nodes": [{"name": "x"}], "attrs": [{}], "params": [{}]}
+    return bytes(msgpack.packb({**model, "shims": [[inner]]}))
+
+
 TRICKS: Mapping[str, tuple[str, Wrapper]] = {
     "zip stored": ("m.pt", torch_zip),
     "zip deflated": ("m.pt", lambda d: zipped({"m/data.pkl": d}, zipfile.ZIP_DEFLATED)),
@@ -169,6 +177,9 @@ TRICKS: Mapping[str, tuple[str, Wrapper]] = {
     "tar": ("m.tar", lambda d: tarred({"a/readme": b"hello", "a/weights": d})),
     "tar of old PyTorch": ("m.pth", lambda d: tarred({"storages": SOUND, "pickle": d})),
     "tar.gz": ("m.tgz", lambda d: tarred({"model": d}, "w:gz")),
+    "bytes of a spaCy model": ("model", lambda d: spacy(torch_zip(d))),
+    "old PyTorch in a spaCy model": ("model", lambda d: spacy(legacy(d))),
+    "MessagePack": ("flax_model.msgpack", lambda d: msgpack.packb({"w": msgpack.ExtType(1, d)})),
     "gzip": ("m.pkl.gz", gzip.compress),
     "gzip twice": ("m.pkl.gz", lambda d: nested(d, 2, gzip.compress)),
     "gzip twenty deep": ("m.pkl.gz", lambda d: nested(d, 20, gzip.compress)),

@@ -77,5 +77,6 @@ def test_gguf_architectures_stand_for_families() -> None:
         assert set(names) <= set(table["keys"])
 
 
-def test_lists_are_read_as_yaml_reads_them() -> None:
-    assert knowledge.load_lists("pickle_imports") == knowledge.load("pickle_imports")
+@pytest.mark.parametrize("name", ["estimators", "pickle_imports"])
+def test_lists_are_read_as_yaml_reads_them(name: str) -> None:
+    assert knowledge.load_lists(name) == knowledge.load(name)

@@ -50,6 +50,8 @@ UNREAD_MAGIC = {
     b"\x84\xa5nodes": "spaCy",
 }
 """First bytes of formats that hold weights but are not read, and their names."""
+ARCHIVES = frozenset({"7-Zip", "RAR"})
+"""Those in which anything may lie, so that not even code was looked for."""
 
 PACKED_MAGIC = {
     b"\x1f\x8b": "gzip",

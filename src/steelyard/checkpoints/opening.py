@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import PurePosixPath
 
-from steelyard.checkpoints import hdf5, safetensors, zips
+from steelyard.checkpoints import safetensors, zips
 from steelyard.checkpoints.documents import JsonValue, count_values, read_json, read_text
 from steelyard.checkpoints.filenames import named_like_pickle, named_like_weights
 from steelyard.checkpoints.formats import (
+    ARCHIVES,
     HEAD_BYTES,
     Format,
     identify,
@@ -24,6 +25,7 @@ from steelyard.checkpoints.formats import (
 )
 from steelyard.checkpoints.grouping import group
 from steelyard.checkpoints.limits import DEFAULT_LIMITS, Limits
+from steelyard.checkpoints.messagepack import is_messagepack
 from steelyard.checkpoints.model import Model
 from steelyard.checkpoints.tensors import Checkpoint, Problem, ProblemKind
 from steelyard.errors import CheckpointError, SteelyardError, Unsupported, located
@@ -186,6 +188,8 @@ def _read_unknown(reader: ByteReader, head: bytes, limits: Limits) -> Checkpoint
 
         if holds_pickle(reader, limits):
             return _read_pickle(reader, limits)
+    if is_messagepack(reader, limits.opcodes):
+        raise _TensorsUnread("MessagePack")
     if is_tensorflow(head, reader.name):
         raise _TensorsUnread("a graph of TensorFlow")
     raise Unsupported("the format is not known", why=f"it starts with {head[:8].hex(' ')}")
@@ -193,9 +197,9 @@ def _read_unknown(reader: ByteReader, head: bytes, limits: Limits) -> Checkpoint
 
 def _unread(head: bytes, path: str) -> Unsupported:
     name = unread_name(head, path) or "this"
-    if head.startswith(hdf5.MAGIC):
-        return _TensorsUnread(name)
-    return Unsupported(f"{name} is not read")
+    if name in ARCHIVES:
+        return Unsupported(f"{name} is not read")
+    return _TensorsUnread(name)
 
 
 def _read_zip(reader: ByteReader, limits: Limits) -> Checkpoint:

@@ -232,7 +232,7 @@ def _loading(book: FactBook) -> Iterable[Statement]:
     if unsafe is not None and not unread:
         words = "runs no code from these files"
         if book.value("code.pickle"):
-            words = "a pickle that only rebuilds tensors"
+            words = "a pickle that only rebuilds tensors and known objects"
         if book.value("code.remote"):
             words += ", unless remote code is trusted"
         yield Statement("Loading", words, unsafe.basis.value, places(unsafe, 1))

@@ -8,7 +8,7 @@ from typing import Final
 from steelyard.knowledge import load_lists
 
 REBUILDS: Final = "rebuilds"
-"""It only puts tensors and plain values together."""
+"""It only puts tensors, plain values and the attributes of known estimators together."""
 DANGEROUS: Final = "dangerous"
 """It runs commands, code or network access, or leads there."""
 UNKNOWN: Final = "unknown"
@@ -29,4 +29,5 @@ def _tables() -> tuple[frozenset[str], frozenset[str], tuple[str, ...]]:
     table = load_lists("pickle_imports")
     whole = [entry for entry in table["dangerous"] if not entry.endswith(".*")]
     modules = [entry[:-1] for entry in table["dangerous"] if entry.endswith(".*")]
-    return frozenset(table["rebuilds"]), frozenset(whole), tuple(modules)
+    harmless = frozenset((*table["rebuilds"], *load_lists("estimators")["estimators"]))
+    return harmless, frozenset(whole), tuple(modules)

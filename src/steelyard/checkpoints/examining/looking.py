@@ -23,6 +23,7 @@ from steelyard.checkpoints.examining.packed import (
 )
 from steelyard.checkpoints.examining.windows import Window
 from steelyard.checkpoints.filenames import named_like_pickle
+from steelyard.checkpoints.messagepack import may_be_messagepack, payloads
 from steelyard.checkpoints.pickles import holds_pickle, interpret, looks_like_pickle
 from steelyard.checkpoints.pickles.boxes import decoded, decoded_start, may_be_file
 from steelyard.checkpoints.pickles.machine import EXTENSION
@@ -48,6 +49,7 @@ _LEGACY_REST: Final = 4
 _TORCH_TAR: Final = frozenset({"pickle", "storages", "tensors"})
 _ZEROS: Final = 1 << 16
 _ANY: Final = "?"
+_SMALLEST_FILE: Final = 4
 
 
 class Look:
@@ -128,6 +130,8 @@ class Look:
             self._pickles(reader, name, 0, expected, depth)
         else:
             known = expected
+        if may_be_messagepack(head) and self._messagepack(reader, name, depth):
+            return
         if zip_end(reader, comment=known):
             # Some programs read it as what it begins with, others as what it ends with.
             self._zip(reader, f"{name}!zip", depth, certain=False)
@@ -223,6 +227,35 @@ class Look:
             return
         if re.search(_OBJECTS, reader.read(0, min(start, 1 << 16))):
             self._pickles(reader, name, start, True, depth)
+
+    def _messagepack(self, reader: ByteReader, name: str, depth: int) -> bool:
+        """Look at what an object of MessagePack holds as bytes; what is none is nothing to load.
+
+        Say whether it ends with a zip that is in order, which no other program reads as another.
+        """
+        limits = self._budget.limits
+        ends_in_order = False
+        try:
+            for payload in payloads(reader, min(limits.opcodes, self._budget.opcodes)):
+                self._budget.opcodes -= 1
+                ends_in_order = False
+                if payload.kind == "string" or payload.size < _SMALLEST_FILE:
+                    continue
+                head = reader.read(payload.offset, min(HEAD, payload.size))
+                if may_be_file(head):
+                    place = f"{name}!{payload.kind} at byte {payload.offset}"
+                    inner = Window(place, reader, payload.offset, payload.size)
+                    before = len(self._findings.problems)
+                    self.at(inner, place, expected=False, depth=depth + 1)
+                    at_end = payload.offset + payload.size == reader.size
+                    sound = len(self._findings.problems) == before
+                    ends_in_order = at_end and sound and head.startswith(_ZIP)
+        except LimitExceeded as error:
+            self._findings.failed(name, error)
+            return False
+        except CheckpointError:
+            return False
+        return ends_in_order
 
     # --- pickles ---------------------------------------------------------------------------------
 

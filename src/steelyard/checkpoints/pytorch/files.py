@@ -293,8 +293,8 @@ def open_zip(reader: ByteReader, limits: Limits, pickles: Pickles, contents: Con
             locate = _locator(reader.name, members, prefix + folders[name], contents.used)
             contents.roots.append(Root(stream.value, locate, "" if main else "constants"))
     if script:
-        what = "the TorchScript code of this file was not read; loading the file would run it"
-        contents.problems.append(Problem(ProblemKind.NOT_FULLY_READ, what, reader.name))
+        what = "holds code as TorchScript, which is looked at for what it calls"
+        contents.problems.append(Problem(ProblemKind.OTHER_CONTENT, what, reader.name))
 
 
 def _prefix(members: Mapping[str, ZipMember], file: str) -> str:
