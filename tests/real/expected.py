@@ -285,6 +285,8 @@ SPEECH = (
         detected=frozenset({"MIT"}),
         license="MIT",
         findings=NO_CARD,
+        # TorchScript lies there: code that loading runs.
+        unsafe=None,
     ),
     # One detector for 16 kHz alone, and with another for 8 kHz. The basis of the Fourier transform
     # (258 x 256, and 130 x 128) was not trained, but no header says so: it counts.
@@ -308,6 +310,7 @@ SPEECH = (
         format="pytorch",
         tensors=33,
         parameters=545_282,
+        unsafe=None,
     ),
     Real(
         "kokoro-82m-int8",

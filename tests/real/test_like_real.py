@@ -30,21 +30,25 @@ def facts(folder: Path) -> FactBook:
 @pytest.mark.parametrize(
     ("path", "data", "said"),
     [
-        ("ner/model", SPACY, "ner/model: spaCy is not read"),
-        ("model.bin", CTRANSLATE2, "model.bin: CTranslate2 is not read"),
-        ("group1-shard1of2.bin", bytes(99), "group1-shard1of2.bin: TensorFlow.js is not read"),
-        ("group1-shard1of1.min.js", b"x", "group1-shard1of1.min.js: TensorFlow.js is not read"),
-        (
-            "e5.bin",
-            OWN_FORMAT,
-            "e5.bin: the format is not known (it starts with 45 35 53 31 01 00 00 00)",
-        ),
+        ("ner/model", SPACY, "ner/model: spaCy"),
+        ("model.bin", CTRANSLATE2, "model.bin: CTranslate2"),
+        ("flax_model.msgpack", b"\x81\xa1w\xc4\2ab", "flax_model.msgpack: MessagePack"),
+        ("group1-shard1of2.bin", bytes(99), "group1-shard1of2.bin: TensorFlow.js"),
+        ("group1-shard1of1.min.js", b"x", "group1-shard1of1.min.js: TensorFlow.js"),
     ],
 )
-def test_weights_that_are_not_read_are_never_cleared(
+def test_tensors_of_known_formats_are_unread_but_not_unexamined(
     path: str, data: bytes, said: str, tmp_path: Path
 ) -> None:
     book = facts(models.folder(tmp_path, files={path: data}))
+    assert book.value("integrity.tensors.unread") == {said}
+    assert not book.value("integrity.not_fully_read")
+    assert book.value("code.unsafe") is False
+
+
+def test_a_format_that_is_not_known_is_never_cleared(tmp_path: Path) -> None:
+    book = facts(models.folder(tmp_path, files={"e5.bin": OWN_FORMAT}))
+    said = "e5.bin: the format is not known (it starts with 45 35 53 31 01 00 00 00)"
     assert book.value("integrity.not_fully_read") == {said}
     assert book.value("code.unsafe") is None
 
@@ -52,8 +56,9 @@ def test_weights_that_are_not_read_are_never_cleared(
 def test_files_with_the_same_trouble_are_told_once(tmp_path: Path) -> None:
     shards = {f"group1-shard{n}of5.bin": bytes(99) for n in range(1, 6)}
     book = facts(models.write(tmp_path, shards))
-    said = "group1-shard1of5.bin and 4 more: TensorFlow.js is not read"
-    assert book.value("integrity.not_fully_read") == {said}
+    assert book.value("integrity.tensors.unread") == {
+        "group1-shard1of5.bin and 4 more: TensorFlow.js"
+    }
 
 
 def test_without_weights_there_is_nothing_to_clear(tmp_path: Path) -> None:
@@ -77,7 +82,7 @@ def test_classes_of_a_torch_script_are_no_imports_and_clear_nothing(tmp_path: Pa
     book = facts(models.write(tmp_path, {"net.jit": script}))
     assert book.value("code.imports") == frozenset()
     assert book.value("code.unsafe") is None
-    named = book.value("integrity.not_fully_read")
+    named = book.value("integrity.other_content")
     assert isinstance(named, frozenset)
     assert any("TorchScript" in what for what in named)
 

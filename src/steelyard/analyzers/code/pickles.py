@@ -35,7 +35,8 @@ def analyze(model: Model) -> Iterable[Fact]:
     pickled = bool(pickles or imports)
     evidence = tuple(Evidence(file=path) for path in pickles[:_MOST_EVIDENCE])
     yield Fact("code.pickle", pickled, Basis.MEASURED, evidence)
-    strange = _strange(imports, _scripts(loaded), names)
+    scripts = _scripts(loaded)
+    strange = _strange(imports, scripts, names)
     dangerous = [item for item in strange if grade(item.name) == DANGEROUS]
     first = (*dangerous, *(item for item in strange if grade(item.name) != DANGEROUS))
     shown = _show(first, names)
@@ -45,7 +46,7 @@ def analyze(model: Model) -> Iterable[Fact]:
     yield Fact("code.unread", few(map(_what, unread)), Basis.MEASURED, _show_unread(unread, names))
     if dangerous:
         yield Fact("code.unsafe", True, Basis.MEASURED, _show(dangerous, names))
-    elif (model.weights or pickled) and not (strange or unread or _unread(model)):
+    elif (model.weights or pickled) and not (strange or unread or scripts or _unread(model)):
         yield Fact("code.unsafe", False, Basis.MEASURED, _show(imports[:1], names))
 
 
@@ -86,7 +87,7 @@ def _unread(model: Model) -> bool:
 def _scripts(pickles: Iterable[Checkpoint]) -> frozenset[str]:
     """Name the TorchScript files: their classes are code that they carry, not imports.
 
-    That this code was not read is a problem of the checkpoint, so nothing clears it either.
+    Loading runs that code, so nothing clears it here; what it calls is another question.
     """
     return frozenset(
         path
