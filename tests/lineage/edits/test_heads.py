@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from steelyard.lineage.aligning.alignment import Alignment
@@ -34,3 +35,11 @@ def test_heavy_training_does_not(heads: int | None) -> None:
 def test_nothing_is_said_without_attention() -> None:
     bare = {name: array for name, array in BASE.items() if "self_attn" not in name}
     assert not kept(bare)
+
+
+def test_numbers_whose_products_overflow_are_no_match() -> None:
+    damaged = {
+        name: array * np.float32(1e15) if ".v_proj" in name or ".o_proj" in name else array
+        for name, array in BASE.items()
+    }
+    assert not kept(damaged)

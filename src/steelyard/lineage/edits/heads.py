@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from math import inf
 from typing import Final
 
 import numpy as np
@@ -64,11 +65,15 @@ def _through(output: Pair, value: Pair, heads: int | None) -> Iterator[float]:
         return
     ours = output.ours.numbers, value.ours.numbers
     theirs = output.theirs.numbers, value.theirs.numbers
-    yield max(
-        _cosine(ours[0] @ _shared(ours[1], size, copies), theirs[0] @ _shared(theirs[1], size,
-                                                                              copies))
-        for size in _sizes(output.child.shape[1], len(value.child), copies, heads)
-    )  # fmt: skip
+    sizes = _sizes(output.child.shape[1], len(value.child), copies, heads)
+    # Numbers of a damaged file may be so large that their products are none.
+    with np.errstate(over="ignore", invalid="ignore"):
+        alike = [
+            _cosine(ours[0] @ _shared(ours[1], size, copies), theirs[0] @ _shared(theirs[1], size,
+                                                                                  copies))
+            for size in sizes
+        ]  # fmt: skip
+    yield max(alike)
 
 
 def _sizes(width: int, rows: int, copies: int, heads: int | None) -> list[int]:
@@ -89,4 +94,4 @@ def _shared(value: Floats, size: int, copies: int) -> Floats:
 
 def _cosine(ours: Floats, theirs: Floats) -> float:
     size = float(np.linalg.norm(ours) * np.linalg.norm(theirs))
-    return float((ours * theirs).sum()) / size if size > 0 else 0.0
+    return float((ours * theirs).sum()) / size if 0 < size < inf else 0.0
