@@ -37,9 +37,9 @@ def test_nothing_is_said_without_attention() -> None:
     assert not kept(bare)
 
 
-def test_numbers_whose_products_overflow_are_no_match() -> None:
-    damaged = {
-        name: array * np.float32(1e15) if ".v_proj" in name or ".o_proj" in name else array
+def test_numbers_whose_squares_overflow_are_compared() -> None:
+    scaled = {
+        name: array * np.float32(1e12) if ".v_proj" in name or ".o_proj" in name else array
         for name, array in BASE.items()
     }
-    assert not kept(damaged)
+    assert kept(scaled)

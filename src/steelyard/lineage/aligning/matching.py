@@ -27,6 +27,11 @@ def unit(rows: Floats) -> Floats:
     return scaled
 
 
+def cosine(ours: Floats, theirs: Floats) -> float:
+    """Return the cosine of two arrays of one shape, taken as vectors; 0 where one is zero."""
+    return float(unit(ours.reshape(1, -1))[0] @ unit(theirs.reshape(1, -1))[0])
+
+
 def same_index(ours: Floats, theirs: Floats) -> float:
     """Return the median |cosine| of rows with the same index; 0 for none."""
     count = min(len(ours), len(theirs))

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from steelyard.lineage.aligning.alignment import FIRST_TOKEN, Alignment, Block, Indices, gathered
-from steelyard.lineage.aligning.matching import find_columns, find_rows, same_index
+from steelyard.lineage.aligning.matching import cosine, find_columns, find_rows, same_index
 from steelyard.lineage.aligning.norms import folded
 from steelyard.lineage.aligning.vocabularies import TokenMap
 from steelyard.lineage.matrix import Floats, Matrix, Weights
@@ -28,6 +28,8 @@ _ALIKE: Final = 0.4
 """Least median |cosine| of rows of the same index in a pair of layers with one origin."""
 _MOST_TOKENS: Final = 512
 _NEARLY_ALL: Final = 0.95
+_SAME_ANGLES: Final = 0.9
+"""Least cosine of all inner products of tokens, from which a rotation is taken."""
 _UNKNOWN: Final[Indices] = np.zeros(0, np.intp)
 """For a layer whose neurons lie elsewhere, and nobody knows where."""
 _BY_INDEX: Final = ("attention.v", "attention.o", "attention.q")
@@ -169,9 +171,7 @@ def _same_angles(ours: Floats, theirs: Floats) -> bool:
     """Tell whether tokens have the same inner products, as after a rotation."""
     known = (np.nan_to_num(rows, nan=0.0, posinf=0.0, neginf=0.0) for rows in (ours, theirs))
     mine, other = (rows - rows.mean(axis=0) for rows in known)
-    a, b = (mine @ mine.T).ravel(), (other @ other.T).ravel()
-    size = float(np.linalg.norm(a) * np.linalg.norm(b))
-    return size > 0 and float(a @ b) / size > 0.9
+    return cosine(mine @ mine.T, other @ other.T) > _SAME_ANGLES
 
 
 def _filled(found: Indices) -> Indices:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from math import inf
 from typing import Final
 
 import numpy as np
 
 from steelyard.lineage.aligning.alignment import Alignment, sample, spread
+from steelyard.lineage.aligning.matching import cosine
 from steelyard.lineage.aligning.pairs import Pair
 from steelyard.lineage.matrix import Floats, Weights
 
@@ -65,15 +65,11 @@ def _through(output: Pair, value: Pair, heads: int | None) -> Iterator[float]:
         return
     ours = output.ours.numbers, value.ours.numbers
     theirs = output.theirs.numbers, value.theirs.numbers
-    sizes = _sizes(output.child.shape[1], len(value.child), copies, heads)
-    # Numbers of a damaged file may be so large that their products are none.
-    with np.errstate(over="ignore", invalid="ignore"):
-        alike = [
-            _cosine(ours[0] @ _shared(ours[1], size, copies), theirs[0] @ _shared(theirs[1], size,
-                                                                                  copies))
-            for size in sizes
-        ]  # fmt: skip
-    yield max(alike)
+    yield max(
+        cosine(ours[0] @ _shared(ours[1], size, copies), theirs[0] @ _shared(theirs[1], size,
+                                                                             copies))
+        for size in _sizes(output.child.shape[1], len(value.child), copies, heads)
+    )  # fmt: skip
 
 
 def _sizes(width: int, rows: int, copies: int, heads: int | None) -> list[int]:
@@ -90,8 +86,3 @@ def _shared(value: Floats, size: int, copies: int) -> Floats:
     groups = np.repeat(value.reshape(-1, size, value.shape[1]), copies, axis=0)
     result: Floats = groups.reshape(-1, value.shape[1])
     return result
-
-
-def _cosine(ours: Floats, theirs: Floats) -> float:
-    size = float(np.linalg.norm(ours) * np.linalg.norm(theirs))
-    return float((ours * theirs).sum()) / size if 0 < size < inf else 0.0

@@ -27,7 +27,7 @@ import numpy as np
 
 from steelyard import knowledge
 from steelyard.lineage.aligning.alignment import Indices, spread
-from steelyard.lineage.aligning.matching import find_columns, same_index
+from steelyard.lineage.aligning.matching import cosine, find_columns, same_index
 from steelyard.lineage.aligning.norms import folded
 from steelyard.lineage.aligning.vocabularies import TokenMap
 from steelyard.lineage.matrix import Floats, Weights
@@ -288,9 +288,7 @@ def _angles(ours: Floats, theirs: Floats) -> float:
     mine, other = (rows - rows.mean(axis=0) for rows in (ours, theirs))
     # Tokens with themselves agree in any two models, so only pairs of tokens tell.
     pairs = np.triu_indices(len(mine), 1)
-    a, b = (mine @ mine.T)[pairs], (other @ other.T)[pairs]
-    size = float(np.linalg.norm(a) * np.linalg.norm(b))
-    return float(a @ b) / size if size > 0 else 0.0
+    return cosine((mine @ mine.T)[pairs], (other @ other.T)[pairs])
 
 
 def _scaled(ours: Seen, theirs: Seen, mine: Indices, other: Indices) -> bool:
