@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from steelyard.lineage.floats import (
     finite,
     float_type,
     mantissa,
+    median,
     ratio,
     rms,
     rounded,
@@ -75,3 +78,14 @@ def test_sums_of_squares() -> None:
     assert rms(values) == pytest.approx(12.5**0.5)
     assert rms(values[:0]) == 0
     assert (ratio(1, 0), ratio(0, 0), ratio(1, 2)) == (float("inf"), 0, 0.5)
+
+
+@given(
+    st.lists(st.floats(width=32, allow_nan=True), min_size=1, max_size=40),
+    st.sampled_from([np.float32, np.float64]),
+)
+def test_the_median_is_that_of_numpy(values: list[float], kind: type[np.floating[Any]]) -> None:
+    array = np.array(values, kind)
+    with np.errstate(over="ignore", invalid="ignore"):
+        np.testing.assert_equal(median(array), float(np.median(array)))
+        np.testing.assert_equal(median(values), float(np.median(values)))

@@ -6,7 +6,7 @@ from math import sqrt
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from steelyard.lineage.matrix import Floats
 
@@ -40,6 +40,20 @@ def energy(values: Floats | Doubles) -> float:
 def rms(values: Floats | Doubles) -> float:
     """Return the root mean square; 0 of nothing."""
     return sqrt(energy(values) / values.size) if values.size else 0.0
+
+
+def median(values: ArrayLike) -> float:
+    """Return the median of some numbers, NaN if one of them is NaN.
+
+    It is NumPy's, whose function imports all of its masked arrays first; zero has no sign.
+    """
+    ordered = np.sort(np.asarray(values), axis=None)
+    middle = ordered.size // 2
+    if np.isnan(ordered[-1]):
+        return float("nan")
+    if ordered.size % 2:
+        return float(ordered[middle]) + 0.0
+    return float((ordered[middle - 1] + ordered[middle]) / 2) + 0.0
 
 
 def ratio(part: float, whole: float) -> float:

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from steelyard.lineage.aligning.alignment import Indices
-from steelyard.lineage.floats import finite
+from steelyard.lineage.floats import finite, median
 from steelyard.lineage.matrix import Floats, Matrix
 
 ALIKE: Final = 0.8
@@ -38,7 +38,7 @@ def same_index(ours: Floats, theirs: Floats) -> float:
     if count == 0 or ours.shape[1:] != theirs.shape[1:]:
         return 0.0
     cosines = np.einsum("ij,ij->i", unit(ours[:count]), unit(theirs[:count]))
-    return float(np.median(np.abs(cosines)))
+    return median(np.abs(cosines))
 
 
 def find_rows(ours: Floats, matrix: Matrix, *, gain: Floats | None = None) -> Indices:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from steelyard.lineage.floats import median
 from steelyard.lineage.matrix import Floats, Weights
 
 
@@ -20,7 +21,7 @@ def folded(child: Weights, base: Weights, layers: Sequence[int | None]) -> bool:
             if mine is not None and other is not None and len(ours) < 16:
                 ours.append(_unlike_one(mine.whole()))
                 theirs.append(_unlike_one(other.whole()))
-    return bool(ours) and max(ours) < 1e-6 and float(np.median(theirs)) > 1e-3
+    return bool(ours) and max(ours) < 1e-6 and median(theirs) > 1e-3
 
 
 def _unlike_one(norm: Floats) -> float:

@@ -13,6 +13,7 @@ import numpy as np
 
 from steelyard.lineage.aligning.alignment import Indices
 from steelyard.lineage.aligning.matching import unit
+from steelyard.lineage.floats import median
 from steelyard.lineage.matrix import Floats, Matrix, Weights
 from steelyard.lineage.reading.stored import WithTokenizer
 from steelyard.lineage.relation import Edit, EditKind
@@ -115,7 +116,7 @@ def _alike(ours: Matrix, theirs: Matrix, first: int) -> bool:
     cosines = np.einsum("ij,ij->i", a[:count], b[:count])
     others = a[:count] @ b[:count].T
     # Rows may have much in common; those of the same token stand out from it.
-    common = float(np.median(others[~np.eye(count, dtype=bool)])) if count > 1 else 0.0
+    common = median(others[~np.eye(count, dtype=bool)]) if count > 1 else 0.0
     return bool(np.mean(cosines > common + (1 - common) / 2) > 0.5)
 
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from steelyard.lineage.aligning.pairs import Pair, Sample
 from steelyard.lineage.edits.projections import Look, cosine_log10_p, look
+from steelyard.lineage.floats import median
 from steelyard.lineage.matrix import Floats
 from steelyard.lineage.relation import Detail, Edit, EditKind
 from steelyard.lineage.roles import BY_TOKEN, WRITING
@@ -256,7 +257,7 @@ def _from_whole(sample: Sample, findings: Sequence[_Finding]) -> Removal | None:
     strength = _by_tensor(flagged) | {
         pair.child_matrix.tensor: round(tokens[pair.role], 4) for pair in sample.of(*tokens)
     }
-    explained = float(np.median([finding.look.explained for finding in flagged]))
+    explained = median([finding.look.explained for finding in flagged])
     is_shared = shared is not None if len(flagged) > 1 else None
     edit = _edit(strength, is_shared, explained, told=(len(flagged), len(changed)))
     whole = {_key(found.pair): found if found.flagged else None for found in findings}
@@ -278,13 +279,13 @@ def _shared(bases: Sequence[Floats]) -> Floats | None:
     """Return the directions that all have in common, as columns; None if each has its own."""
     if len({len(basis) for basis in bases}) != 1:
         return None
-    count = int(np.median([basis.shape[1] for basis in bases]))
+    count = int(median([basis.shape[1] for basis in bases]))
     common = np.linalg.svd(np.concatenate(bases, axis=1), full_matrices=False)[0][:, :count]
     overlaps = []
     for basis in bases:
         fewer = max(min(basis.shape[1], count), 1)
         overlaps.append(float(np.sum((basis.T @ common) ** 2)) / fewer)
-    return common if float(np.median(overlaps)) > _OVERLAP else None
+    return common if median(overlaps) > _OVERLAP else None
 
 
 def _token_strengths(sample: Sample, shared: Floats) -> Iterator[tuple[str, float]]:
@@ -317,8 +318,8 @@ def _from_rows(pairs: Sequence[Pair]) -> Removal | None:
     if not changed:
         return None
     z = sum(seen.z for seen in changed) / len(changed) ** 0.5
-    share = float(np.median([seen.share for seen in changed]))
-    wide = float(np.median([seen.effective for seen in changed])) >= _EFFECTIVE
+    share = median([seen.share for seen in changed])
+    wide = median([seen.effective for seen in changed]) >= _EFFECTIVE
     if z <= _PARTIAL_Z or share <= _PARTIAL_SHARE or not wide:
         return None
     told = (len(changed), len(changed))

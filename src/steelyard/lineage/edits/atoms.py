@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from steelyard.lineage.floats import Doubles
+from steelyard.lineage.floats import Doubles, median
 
 _ATOMS: Final = 0.9
 """Share of numbers that must be an atom: a sum or a mean of candidates' changes."""
@@ -78,7 +78,7 @@ def _mode(change: Doubles, delta: Doubles) -> float:
     places, counts = np.unique(bins, return_counts=True)
     peak = places[np.argmax(counts)]
     near = ratios[np.abs(bins - peak) <= 1]
-    return float(np.median(near)) if len(near) > _FREQUENT * len(change) else 0.0
+    return median(near) if len(near) > _FREQUENT * len(change) else 0.0
 
 
 def _atom_shares(

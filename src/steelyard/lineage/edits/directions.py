@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steelyard.lineage.aligning.alignment import spread
+from steelyard.lineage.floats import median
 from steelyard.lineage.matrix import Floats, Matrix, Weights
 from steelyard.lineage.relation import Detail, Edit, EditKind
 from steelyard.lineage.roles import FROM_NEURONS, WRITING
@@ -218,7 +219,7 @@ def _gap(gram: _Gram, norm: str | None) -> tuple[float, float, int] | None:
     the smaller gap counts.
     """
     energies = np.diagonal(gram)
-    alive = energies > _DEAD * float(np.median(energies))
+    alive = energies > _DEAD * median(energies)
     gram = gram[np.ix_(alive, alive)]
     if len(gram) < 4 * _MOST_DIRECTIONS:
         return None

@@ -15,6 +15,7 @@ import numpy as np
 
 from steelyard.lineage.aligning.matching import unit
 from steelyard.lineage.aligning.pairs import Pair, Sample
+from steelyard.lineage.floats import median
 from steelyard.lineage.matrix import Floats
 from steelyard.lineage.relation import Edit, EditKind
 from steelyard.lineage.roles import FROM_NEURONS, INTO_NEURONS, UP, WRITING
@@ -46,17 +47,15 @@ def rebased(sample: Sample) -> bool:
     kept = [_cosine(pair) for pair in sample.of(*INTO_NEURONS)]
     if not attention or not kept:
         return False
-    moved = float(np.median(attention)) < _REBASED or (
-        bool(others) and float(np.median(others)) < _REBASED
-    )
-    return moved and float(np.median(kept)) > max(_KEPT, 1 - (1 - _REBASED) / 3)
+    moved = median(attention) < _REBASED or (bool(others) and median(others) < _REBASED)
+    return moved and median(kept) > max(_KEPT, 1 - (1 - _REBASED) / 3)
 
 
 def _cosine(pair: Pair) -> float:
     """Return the median |cosine| of rows with their counterparts."""
     if pair.child.size == 0:
         return 1.0
-    return float(np.median(np.abs(np.einsum("ij,ij->i", unit(pair.child), unit(pair.base)))))
+    return median(np.abs(np.einsum("ij,ij->i", unit(pair.child), unit(pair.base))))
 
 
 def rescaled(sample: Sample) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steelyard.lineage.aligning.pairs import Stored
-from steelyard.lineage.floats import FULL, Doubles
+from steelyard.lineage.floats import FULL, Doubles, median
 from steelyard.lineage.matrix import Floats, Matrix
 
 _SIZES: Final = (256, 128, 64, 32, 16)
@@ -226,7 +226,7 @@ def _best(blocks: Doubles, size: int, error: float, even: Doubles, shifted: Doub
     for is_shifted, counts in ((False, even), (True, shifted)):
         fits = _levels(blocks, counts, error, shifted=is_shifted)
         if float(np.mean(fits > 0)) >= _ON_GRID:
-            return Grid(size, is_shifted, float(np.median(fits[fits > 0])))
+            return Grid(size, is_shifted, median(fits[fits > 0]))
     part = blocks[:, :_LOOKED_AT]
     if error > 0 and part.shape[1] < 64:
         return None
@@ -271,6 +271,6 @@ def _by_gaps(part: Doubles, size: int, error: float) -> Grid | None:
             steps.append(step)
     if len(counts) < _ON_GRID * len(part) or max(counts, default=0) < 2:
         return None
-    middle = float(np.median(steps))
+    middle = median(steps)
     same = float(np.ptp(steps)) < 1e-3 * middle
-    return Grid(size, True, float(np.median(counts)), middle if same else None)
+    return Grid(size, True, median(counts), middle if same else None)

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steelyard.lineage.aligning.matching import unit
-from steelyard.lineage.floats import finite
+from steelyard.lineage.floats import finite, median
 from steelyard.lineage.matrix import Floats
 from steelyard.lineage.relating.fixed_points import SURE, corrected, counted
 
@@ -136,7 +136,7 @@ def _is_harmonic(directions: Floats) -> bool:
     middle, around, squares = middle[varied], around[varied], squares[varied]
     factor = np.einsum("ij,ij->i", middle, around) / squares
     over = np.linalg.norm(around - factor[:, None] * middle, axis=1)
-    return float(np.median(over)) < _HARMONIC * float(np.median(np.linalg.norm(around, axis=1)))
+    return median(over) < _HARMONIC * median(np.linalg.norm(around, axis=1))
 
 
 @lru_cache(maxsize=8)
@@ -213,4 +213,4 @@ def is_attainable(ours: Floats, theirs: Floats, *, choices: int) -> bool:
     # The mean square of the cosine of independent directions is one over their dimension.
     chance = float(np.mean(np.square(apart, dtype=np.float64)))
     best = sqrt(2 * log(max(choices, 2)) * chance)
-    return float(np.median(np.diagonal(alike))) <= best
+    return median(np.diagonal(alike)) <= best

@@ -15,7 +15,7 @@ import numpy as np
 
 from steelyard.lineage.aligning.alignment import FIRST_TOKEN, ROWS
 from steelyard.lineage.aligning.matching import unit
-from steelyard.lineage.floats import finite
+from steelyard.lineage.floats import finite, median
 from steelyard.lineage.matrix import Floats, Matrix
 from steelyard.lineage.relating.exchangeability import is_constant_basis
 from steelyard.lineage.relating.fixed_points import NOTHING, SURE, Agreement, agree, corrected
@@ -192,7 +192,7 @@ def _same(ours: Floats, theirs: Floats) -> float:
     if not count or ours.shape[1] != theirs.shape[1]:
         return 0.0
     products = np.einsum("ij,ij->i", ours[:count], theirs[:count])
-    return float(np.median(np.abs(products)))
+    return median(np.abs(products))
 
 
 def follow(ours: Sequence[Matrix], theirs: Sequence[Matrix]) -> list[tuple[Matrix, Matrix]]:

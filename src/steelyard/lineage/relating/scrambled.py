@@ -30,6 +30,7 @@ from steelyard.lineage.aligning.alignment import Indices, spread
 from steelyard.lineage.aligning.matching import cosine, find_columns, same_index
 from steelyard.lineage.aligning.norms import folded
 from steelyard.lineage.aligning.vocabularies import TokenMap
+from steelyard.lineage.floats import median
 from steelyard.lineage.matrix import Floats, Weights
 from steelyard.lineage.relating.two_views import (
     TOKENS,
@@ -295,7 +296,7 @@ def _scaled(ours: Seen, theirs: Seen, mine: Indices, other: Indices) -> bool:
     cosines = np.abs(np.einsum("ij,ij->i", ours.first[mine], theirs.first[other]))
     lengths = ours.lengths[mine], theirs.lengths[other]
     usable = (lengths[0] > 0) & (lengths[1] > 0)
-    if np.count_nonzero(usable) < 8 or float(np.median(cosines)) <= _STEADY:
+    if np.count_nonzero(usable) < 8 or median(cosines) <= _STEADY:
         return False
     return float(np.std(np.log(lengths[0][usable]) - np.log(lengths[1][usable]))) > _RESCALED
 

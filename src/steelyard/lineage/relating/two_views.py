@@ -17,7 +17,7 @@ import numpy as np
 from steelyard.lineage.aligning.alignment import Indices, gathered
 from steelyard.lineage.aligning.matching import unit
 from steelyard.lineage.aligning.vocabularies import MOST_TOKENS, TokenMap
-from steelyard.lineage.floats import finite
+from steelyard.lineage.floats import finite, median
 from steelyard.lineage.matrix import Floats, Matrix, Weights, cost_of_rows
 
 FEWEST: Final = 64
@@ -156,7 +156,7 @@ def see(weights: Weights, views: Views, layer: int, tokens: Floats, neurons: int
         reads = _product(reads, gain)
         other = _product(other, gain) if views == "gated" else other
     profiles, lengths = _profiles(reads, tokens[0::2])
-    return Seen(profiles, _profiles(other, tokens[1::2])[0], lengths, float(np.median(alike)))
+    return Seen(profiles, _profiles(other, tokens[1::2])[0], lengths, median(alike))
 
 
 def _product(rows: Floats, gain: Floats) -> Floats:
