@@ -45,6 +45,7 @@ def test_damaged_statements() -> None:
                 assert ".." not in item.name.split("/")
 
 
+@pytest.mark.temporary
 def test_no_damaged_signature_verifies(tmp_path: Path) -> None:
     model = folder(tmp_path / "m")
     private, public = write_key(tmp_path / "keys")

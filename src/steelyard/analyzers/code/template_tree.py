@@ -95,7 +95,8 @@ def parse(text: str, file: str) -> nodes.Template:
         cache_size=0,
     )
     try:
-        tree = environment.parse(text)
+        # The environment's own `parse` makes code for a traceback where a template is wrong.
+        tree = Parser(environment, text).parse()
     except TemplateError as error:
         line = getattr(error, "lineno", None)
         raise CheckpointError(
