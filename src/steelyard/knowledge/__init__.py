@@ -11,12 +11,10 @@ from typing import Any
 @cache
 def load(name: str) -> Any:
     """Return the content of `<name>.yaml` beside this module; shared, so never change it."""
-    # Imported when they are needed: what asks for lists alone needs neither.
-    from importlib import resources
-
+    # Imported when it is needed: what asks for lists alone does not.
     import yaml
 
-    text = (resources.files(__package__) / f"{name}.yaml").read_text(encoding="utf-8")
+    text = _text(name)
     return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506  safe loaders both
 
 
@@ -29,9 +27,13 @@ def load_lists(name: str) -> Mapping[str, Sequence[str]]:
     """
     lists: dict[str, list[str]] = {}
     current: list[str] = []
-    for line in (Path(__file__).parent / f"{name}.yaml").read_text(encoding="utf-8").splitlines():
+    for line in _text(name).splitlines():
         if line.startswith("  - "):
             current.append(line[4:])
         elif line and not line.lstrip().startswith("#"):
             current = lists.setdefault(line.removesuffix(":"), [])
     return lists
+
+
+def _text(name: str) -> str:
+    return (Path(__file__).parent / f"{name}.yaml").read_text(encoding="utf-8")
