@@ -212,3 +212,20 @@ def test_the_chat_template_is_set_beside_that_of_a_given_base(tmp_path: Path) ->
     report = weigh(path, None, base=base)
     assert report.book.value("code.template.changed") == {"+ Buy."}
     assert {f.rule for f in report.findings if f.failing} >= {"COD014"}
+
+
+def test_the_chat_template_is_set_beside_that_of_the_declared_base(tmp_path: Path) -> None:
+    snapshot = tmp_path / "hub" / "models--org--base" / "snapshots" / ("a" * 40)
+    models.write(snapshot, {"chat_template.jinja": b"{{ messages }}"})
+    path = models.folder(
+        tmp_path / "ours",
+        files={
+            "chat_template.jinja": b"{{ messages }}Buy.",
+            "README.md": b"---\nbase_model: org/base\n---\n# Ours\n",
+        },
+    )
+    network = Network(cache_dir=tmp_path / "hub")
+    assert weigh(path, None, network=network).book.value("code.template.changed") == {"+ Buy."}
+    # Of a base that is nowhere on this machine nothing is fetched, and nothing said.
+    alone = weigh(path, None, network=Network(cache_dir=tmp_path / "none"))
+    assert "code.template.changed" not in alone.book

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
@@ -14,7 +14,7 @@ from steelyard.analyzers import stated
 from steelyard.analyzers.topics import Scope, scope_of
 from steelyard.checkpoints.model import Model
 from steelyard.checkpoints.opening import read_model
-from steelyard.errors import SourceNotFound
+from steelyard.errors import SourceNotFound, SteelyardError
 from steelyard.facts import Basis, Fact, FactBook, Value
 from steelyard.obligations.questions import Question, open_questions
 from steelyard.progress import NoProgress, Progress
@@ -243,9 +243,10 @@ def _joined(names: Sequence[str]) -> str:
 
 
 def _lineage(model: Model, book: FactBook, options: Options) -> Told:
-    """Tell where the weights come from, and what became of the chat template of a given base.
+    """Tell where the weights come from, and what became of the chat template of the base.
 
-    The base is open for as long as it takes.
+    That is the base that was given, or else the declared one, where it lies on this machine. It is
+    open for as long as it takes.
     """
     from steelyard.analyzers.code import templates
     from steelyard.analyzers.lineage import analyzer as lineage
@@ -267,10 +268,21 @@ def _lineage(model: Model, book: FactBook, options: Options) -> Told:
             )
         wanted = lineage.Wanted(tuple(registries), theirs, options.lineage_budget)
         told = lineage.analyze(model, book, wanted)
-        if theirs is None:
-            return told
-        changed = templates.against(model, theirs)
+        if theirs is None and book.value("code.template"):
+            theirs = _declared_base(book, options.network, stack)
+        changed = () if theirs is None else templates.against(model, theirs)
         return replace(told, facts=(*told.facts, *changed))
+
+
+def _declared_base(book: FactBook, network: Network, stack: ExitStack) -> Model | None:
+    """Open the base that documents name, if the hub's cache on this machine holds it."""
+    named = book.value("lineage.declared_base")
+    for repository in sorted(named) if isinstance(named, frozenset) else ():
+        with suppress(SteelyardError):
+            base = open_source(f"hf://{repository}", network=replace(network, offline=True))
+            stack.callback(base.close)
+            return read_model(base)
+    return None
 
 
 def _thresholds(packs: Iterable[Pack], day: date) -> Iterable[Threshold]:
