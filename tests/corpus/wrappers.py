@@ -17,6 +17,7 @@ import lz4.frame
 import msgpack
 import zstandard
 
+from tests.checkpoints import tar_files
 from tests.checkpoints.torch_files import Encoder
 from tests.corpus.opcodes import named, octets, program, short, text
 
@@ -134,6 +135,12 @@ def zip_with(data: bytes, **fields: tuple[bytes, int, bytes]) -> bytes:
 _LOCAL, _CENTRAL, _END = b"PK\3\4", b"PK\1\2", b"PK\5\6"
 
 
+def _one(data: bytes, kind: bytes = b"0") -> bytes:
+    """Write a tar of one member."""
+    head = tar_files.header("weights", len(data), kind)
+    return head + tar_files.padded(data) + tar_files.END
+
+
 def spacy(inner: bytes) -> bytes:
     """Write a component of spaCy that keeps a model of PyTorch's (a "shim") as bytes."""
     model: dict[str, object] = {"nodes": [{"name": "x"}], "attrs": [{}], "params": [{}]}
@@ -176,6 +183,19 @@ TRICKS: Mapping[str, tuple[str, Wrapper]] = {
     "legacy, the keys": ("m.bin", lambda d: legacy(SOUND)[:-12] + d),
     "tar": ("m.tar", lambda d: tarred({"a/readme": b"hello", "a/weights": d})),
     "tar of old PyTorch": ("m.pth", lambda d: tarred({"storages": SOUND, "pickle": d})),
+    "tar, behind a size by pax": (
+        "m.tar",
+        lambda d: tar_files.pax({"size": "512"}) + tar_files.header("z", 0) + bytes(512) + _one(d),
+    ),
+    "tar, behind a folder with a size": (
+        "m.tar",
+        lambda d: tar_files.header("d/", 512, b"5") + _one(d),
+    ),
+    "tar, behind a link with a size": (
+        "m.tar",
+        lambda d: tar_files.header("l", 512, b"2") + _one(d),
+    ),
+    "tar, a kind that nobody knows": ("m.tar", lambda d: _one(d, b"Z")),
     "tar.gz": ("m.tgz", lambda d: tarred({"model": d}, "w:gz")),
     "bytes of a spaCy model": ("model", lambda d: spacy(torch_zip(d))),
     "old PyTorch in a spaCy model": ("model", lambda d: spacy(legacy(d))),

@@ -16,18 +16,25 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Final
 
-from steelyard.analyzers.code.archives import is_tar, tar_files
+from steelyard.analyzers.code.archives import MOST_MEMBERS
 from steelyard.analyzers.code.reading import Rider
 from steelyard.analyzers.quoting import clean
 from steelyard.checkpoints.documents import parse_json
 from steelyard.checkpoints.examining.archives import Member, loose_members, strict_members
 from steelyard.checkpoints.examining.findings import Budget
-from steelyard.checkpoints.examining.packed import RAW_DEFLATE, Packed, packing_of
+from steelyard.checkpoints.examining.packed import (
+    RAW_DEFLATE,
+    Packed,
+    PackedStream,
+    packing_of,
+)
 from steelyard.checkpoints.examining.windows import Window
 from steelyard.checkpoints.filenames import named_like_weights
 from steelyard.checkpoints.limits import DEFAULT_LIMITS, Limits
+from steelyard.checkpoints.tars import is_tar
+from steelyard.checkpoints.tars import members as tar_members
 from steelyard.checkpoints.zips import DEFLATED, STORED
-from steelyard.errors import CheckpointError, LimitExceeded, Truncated
+from steelyard.errors import CheckpointError, LimitExceeded
 from steelyard.sources.base import ByteReader
 from steelyard.sources.memory import BytesReader
 
@@ -41,7 +48,6 @@ _MOST_KEPT: Final = 16_000_000
 _MOST_MEMBERS: Final = 100_000
 _MOST_LOOSE: Final = 1_000_000_000
 """Bytes of damaged archives that are searched for members."""
-_ENDLESS: Final = 1 << 62
 _LONGEST_NAME: Final = 300
 _MANIFEST: Final = "MAR-INF/MANIFEST.json"
 _LONGEST_MANIFEST: Final = 1_000_000
@@ -100,12 +106,12 @@ class Bundles:
         packed = Packed(place, reader, 0, reader.size, packing, self.budget)
         inner = packed.head(HEAD)
         if is_tar(inner):
-            yield from self._tar(_Stream(packed), place, depth)
+            yield from self._tar(PackedStream(packed), place, depth)
         elif inner.startswith(_ZIP):
             yield from self._content(_unpacked(packed), place, depth + 1)
 
     def _tar(self, reader: ByteReader, place: str, depth: int) -> Iterator[Rider]:
-        for member in tar_files(reader):
+        for member in (each for each in tar_members(reader, MOST_MEMBERS) if each.is_file):
             longest = self.wanted(member.name)
             if not longest and not _may_open(member.name):
                 continue
@@ -114,11 +120,11 @@ class Bundles:
             if longest:
                 yield _read(inner, longest)
             elif _is_archive(inner.read(0, min(HEAD, inner.size))):
-                if isinstance(reader, _Stream) and inner.size > _MOST_KEPT:
+                if isinstance(reader, PackedStream) and inner.size > _MOST_KEPT:
                     yield Rider(inner.name, unread=f"is an archive of {inner.size} bytes in one")
                     continue
                 # What is compressed is read forward only, but a zip from its end.
-                kept = isinstance(reader, _Stream)
+                kept = isinstance(reader, PackedStream)
                 whole = BytesReader(inner.name, inner.read(0, inner.size)) if kept else inner
                 yield from self._content(whole, inner.name, depth + 1)
 
@@ -197,39 +203,6 @@ class Bundles:
         self.members -= 1
         if self.members < 0:
             raise LimitExceeded(f"comes after the first {_MOST_MEMBERS} members of archives")
-
-
-class _Stream(ByteReader):
-    """Read what comes out of compressed data forward, with no more than is needed at hand."""
-
-    def __init__(self, packed: Packed) -> None:
-        self.name = packed.name
-        # How long it is, nobody knows before; where it ends, reading says.
-        self.size = _ENDLESS
-        self._pieces = packed.pieces()
-        self._at = 0
-        self._kept = b""
-
-    def read(self, offset: int, length: int) -> bytes:
-        """Return exactly `length` bytes from `offset`, which never lies before the last read's."""
-        while self._at + len(self._kept) < offset + length:
-            drop = min(max(offset - self._at, 0), len(self._kept))
-            piece = next(self._pieces, b"")
-            if not piece:
-                raise Truncated("the archive ends here", file=self.name)
-            self._kept = self._kept[drop:] + piece
-            self._at += drop
-        start = offset - self._at
-        if start < 0:
-            raise Truncated("the archive was read past this", file=self.name)
-        return self._kept[start : start + length]
-
-    def view(self, offset: int, length: int) -> memoryview:
-        """Return the same bytes."""
-        return memoryview(self.read(offset, length))
-
-    def close(self) -> None:
-        """Do nothing: the file belongs to the caller."""
 
 
 def _read(inner: Window, longest: int) -> Rider:

@@ -22,6 +22,7 @@ from steelyard.checkpoints.formats import is_tensorflow
 from steelyard.checkpoints.hdf5 import MAGIC as HDF5
 from steelyard.checkpoints.hdf5 import root_texts, superblock
 from steelyard.checkpoints.model import Model
+from steelyard.checkpoints.tars import is_tar
 from steelyard.checkpoints.tensors import ProblemKind
 from steelyard.checkpoints.zips import directory, read_member
 from steelyard.errors import CheckpointError, SourceError
@@ -118,7 +119,7 @@ def _disguise(
         if head.startswith(b"PK"):
             if format_name not in _HOLDING_ZIPS or layout == _SCRIPT:
                 yield from (("escape", remark) for remark in archives.zip_escapes(reader))
-        elif archives.is_tar(head) or head.startswith(b"\x1f\x8b"):
+        elif is_tar(head) or head.startswith(b"\x1f\x8b"):
             yield from (("escape", remark) for remark in archives.tar_escapes(reader, head))
     except CheckpointError as error:
         yield "archive.unread", graphs.unread(error)

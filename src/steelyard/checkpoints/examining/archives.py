@@ -1,4 +1,4 @@
-"""What archives hold: zip, read as strictly as can be and then as loosely as can be, and tar.
+"""What zip archives hold, read as strictly as can be and then as loosely as can be.
 
 A zip that contradicts itself is read differently by different programs. It is reported as not
 fully read, and then every local header in it is followed, whatever flags and the directory say,
@@ -25,8 +25,6 @@ _CENTRAL: Final = b"PK\1\2"
 _PIECE: Final = 1 << 20
 _MOST_LOOSE: Final = 10_000
 _FULL32: Final = 0xFFFFFFFF
-_BLOCK: Final = 512
-_USTAR = (257, b"ustar")
 
 
 class Member(NamedTuple):
@@ -38,11 +36,6 @@ class Member(NamedTuple):
     """Where its bytes begin."""
     size: int
     """How many they are, as stored."""
-
-
-def is_tar(head: bytes) -> bool:
-    """Say whether a file that begins with `head` is a tar."""
-    return head[_USTAR[0] : _USTAR[0] + len(_USTAR[1])] == _USTAR[1]
 
 
 def zip_end(reader: ByteReader, *, comment: bool) -> bool:
@@ -110,31 +103,3 @@ def _marks(reader: ByteReader) -> Iterator[int]:
         while found >= 0:
             yield start + found
             found = piece.find(_MARK, found + 1)
-
-
-def tar_members(reader: ByteReader) -> Iterator[Member]:
-    """Yield the files of a tar (POSIX ustar and GNU), up to where it makes no sense."""
-    at = 0
-    while at + _BLOCK <= reader.size:
-        block = reader.read(at, _BLOCK)
-        if not block.strip(b"\0"):
-            return
-        size = _tar_size(block[124:136])
-        at += _BLOCK
-        if size is None or at + size > reader.size:
-            yield Member("", STORED, at, -1)
-            return
-        name = block[:100].split(b"\0", 1)[0].decode("utf-8", "replace")
-        if block[156:157] in (b"0", b"\0", b"7"):
-            yield Member(name, STORED, at, size)
-        at += -(-size // _BLOCK) * _BLOCK
-
-
-def _tar_size(field: bytes) -> int | None:
-    if field[:1] == b"\x80":
-        return int.from_bytes(field[1:], "big")
-    text = field.strip(b"\0 ")
-    try:
-        return int(text, 8) if text else 0
-    except ValueError:
-        return None

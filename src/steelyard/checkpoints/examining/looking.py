@@ -8,10 +8,8 @@ from typing import Final
 from steelyard.checkpoints.examining.archives import (
     BZIPPED,
     Member,
-    is_tar,
     loose_members,
     strict_members,
-    tar_members,
     zip_end,
 )
 from steelyard.checkpoints.examining.findings import Budget, Findings
@@ -29,6 +27,8 @@ from steelyard.checkpoints.pickles.boxes import decoded, decoded_start, may_be_f
 from steelyard.checkpoints.pickles.machine import EXTENSION
 from steelyard.checkpoints.pickles.memo import Memo
 from steelyard.checkpoints.pickles.values import Box, PickleStream
+from steelyard.checkpoints.tars import is_tar
+from steelyard.checkpoints.tars import members as tar_members
 from steelyard.checkpoints.zip_members import NPY_MAGIC, NPY_PREFIX, npy_data_start
 from steelyard.checkpoints.zips import DEFLATED, STORED
 from steelyard.errors import CheckpointError, LimitExceeded, Unsupported
@@ -186,11 +186,14 @@ class Look:
             self._findings.failed(place, error)
 
     def _tar(self, reader: ByteReader, name: str, depth: int) -> None:
-        for member in tar_members(reader):
-            if member.size < 0:
-                self._findings.unread(name, "the tar is damaged", member.start)
-                return
+        for member in tar_members(reader, self._budget.limits.inner_files):
             place = f"{name}!{_printable(member.name)}"
+            if not member.is_file:
+                if member.size:
+                    self._findings.unread(place, "it is no file but says how long it is")
+                continue
+            if member.is_sparse:
+                self._findings.unread(place, "it is a sparse file, which is not put together")
             expected = named_like_pickle(member.name) or member.name in _TORCH_TAR
             inner = Window(place, reader, member.start, member.size)
             self.at(inner, place, expected=expected, depth=depth + 1)

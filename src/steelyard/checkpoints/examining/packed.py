@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from steelyard.checkpoints.examining.findings import Budget
-from steelyard.errors import CheckpointError, LimitExceeded, Unsupported
+from steelyard.errors import CheckpointError, LimitExceeded, Truncated, Unsupported
 from steelyard.sources.base import ByteReader
 from steelyard.sources.memory import BytesReader, check_range
 
@@ -37,6 +37,7 @@ _KEPT: Final = 8_000_000
 
 
 _LZMA_MEMORY: Final = 1 << 28
+_ENDLESS: Final = 1 << 62
 
 
 class Packing(NamedTuple):
@@ -322,6 +323,39 @@ class _Again(ByteReader):
             self._kept = self._kept[drop:] + piece
             self._at += drop
         start = offset - self._at
+        return self._kept[start : start + length]
+
+    def view(self, offset: int, length: int) -> memoryview:
+        """Return the same bytes."""
+        return memoryview(self.read(offset, length))
+
+    def close(self) -> None:
+        """Do nothing: the file belongs to the caller."""
+
+
+class PackedStream(ByteReader):
+    """Read what comes out of compressed data forward, with no more than is needed at hand."""
+
+    def __init__(self, packed: Packed) -> None:
+        self.name = packed.name
+        # How long it is, nobody knows before; where it ends, reading says.
+        self.size = _ENDLESS
+        self._pieces = packed.pieces()
+        self._at = 0
+        self._kept = b""
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return exactly `length` bytes from `offset`, which never lies before the last read's."""
+        while self._at + len(self._kept) < offset + length:
+            drop = min(max(offset - self._at, 0), len(self._kept))
+            piece = next(self._pieces, b"")
+            if not piece:
+                raise Truncated("the archive ends here", file=self.name)
+            self._kept = self._kept[drop:] + piece
+            self._at += drop
+        start = offset - self._at
+        if start < 0:
+            raise Truncated("the archive was read past this", file=self.name)
         return self._kept[start : start + length]
 
     def view(self, offset: int, length: int) -> memoryview:
