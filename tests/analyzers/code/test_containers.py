@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import io
+import struct
 import tarfile
 import zipfile
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ from onnx import TensorProto, helper
 from safetensors.numpy import save
 
 from steelyard.analyzers.code import containers, tensorflow
-from steelyard.analyzers.code.archives import leads_out
+from steelyard.analyzers.code.archives import leads_out, zip_names
 from steelyard.errors import CheckpointError
 from steelyard.facts import FactBook
 from steelyard.sources.memory import BytesReader
@@ -28,7 +29,7 @@ from tests import models
 from tests.analyzers.code.test_keras import varint
 from tests.analyzers.facts_of import facts_of
 from tests.checkpoints.gguf_files import gguf_bytes
-from tests.checkpoints.torch_files import OS_SYSTEM, torch_zip, weight
+from tests.checkpoints.torch_files import OS_SYSTEM, Member, torch_zip, weight, zip_file
 
 
 def book_of(path: Path, files: Mapping[str, bytes]) -> FactBook:
@@ -238,6 +239,12 @@ TENSORS = save({"a": np.zeros(4, np.float32)})
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 30 + b"\0\0\0\0IEND\xaeB`\x82"
 
 
+# A zip whose first end says that a second one, for large archives, says it.
+LARGE = zip_file([Member("../a", b"x")], zip64=True)[:-22] + struct.pack(
+    "<4s4H2LH", b"PK\5\6", 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0
+)
+
+
 class TestPolyglots:
     @pytest.mark.parametrize(
         ("name", "data"),
@@ -250,6 +257,7 @@ class TestPolyglots:
             ("x.png", PNG + PICKLE),
             ("x.jpg", b"\xff\xd8\xff\xe0" + b"\0" * 50 + zipped("a")),
             ("x.pkl", PICKLE + zipped("a")),
+            ("x.png", PNG + LARGE),
         ],
     )
     def test_two_formats_at_once(self, tmp_path: Path, name: str, data: bytes) -> None:
@@ -270,6 +278,13 @@ class TestPolyglots:
     )
     def test_one_format(self, tmp_path: Path, name: str, data: bytes) -> None:
         assert texts(book_of(tmp_path, {name: data}), "code.polyglots") == frozenset()
+
+
+@pytest.mark.parametrize("before", [b"", PNG])
+def test_names_in_a_large_zip_are_seen(tmp_path: Path, before: bytes) -> None:
+    reader = BytesReader("x", before + LARGE)
+    with zipfile.ZipFile(io.BytesIO(before + LARGE)) as archive:
+        assert zip_names(reader) == archive.namelist() == ["../a"]
 
 
 def tarred(mode: Literal["w", "w:gz"], *members: tuple[str, str]) -> bytes:

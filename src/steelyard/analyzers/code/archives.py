@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 from steelyard.analyzers.code.remarks import Remark
 from steelyard.analyzers.quoting import clean
@@ -24,7 +24,8 @@ _END64: Final = struct.Struct("<4sQ2H2L4Q")
 _LOCATOR: Final = 20
 """Bytes of what says where the end of a zip64 archive is."""
 _CENTRAL: Final = struct.Struct("<4s6H3L5H2L")
-_TAIL: Final = 65_536 + _END.size
+TAIL: Final = 65_536 + _END.size
+"""Bytes of a file's end in which the end of a zip lies, the longest comment included."""
 _DRIVE: Final = re.compile(r"[A-Za-z]:")
 MOST_MEMBERS: Final = 20_000
 """Members of one tar that are looked at."""
@@ -32,28 +33,52 @@ _MOST_INFLATED: Final = 64_000_000
 _MOST: Final = 50
 
 
+class ZipDirectory(NamedTuple):
+    """Where a zip's central directory lies, as its end says; the archive need not be sound."""
+
+    start: int
+    size: int
+    entries: int
+    stated: int
+    """Where it would begin if nothing stood before the archive."""
+    is_whole: bool
+    """Whether the comment behind it fits into the file."""
+
+
+def zip_directory(reader: ByteReader, longest: int = TAIL) -> ZipDirectory | None:
+    """Find the directory of a zip by its end, as Python's `zipfile` does; None where there is none.
+
+    Args:
+        reader: The file; anything may stand before the archive.
+        longest: Bytes of the file's end that are looked at.
+    """
+    length = min(reader.size, longest)
+    base = reader.size - length
+    tail = reader.read(base, length)
+    found = tail.rfind(b"PK\5\6")
+    if found < 0 or len(tail) - found < _END.size:
+        return None
+    _, _, _, _, count, size, stated, comment = _END.unpack_from(tail, found)
+    is_whole = found + _END.size + comment <= len(tail)
+    end = base + found
+    large = end - _LOCATOR - _END64.size
+    if large >= 0 and reader.read(end - _LOCATOR, 4) == b"PK\6\7":
+        # A second end, for large archives, stands between the directory and the first.
+        mark, *_, counted, sized, begins = _END64.unpack(reader.read(large, _END64.size))
+        if mark == b"PK\6\6":
+            count, size, stated, end = counted, sized, begins, large
+    return ZipDirectory(end - size, size, count, stated, is_whole) if size <= end else None
+
+
 def zip_names(reader: ByteReader, limits: Limits = DEFAULT_LIMITS) -> list[str]:
     """Give the names in a zip's central directory as they stand; none where it has none.
 
     The archive need not be sound: this is to see what a careless program would unpack.
     """
-    length = min(reader.size, _TAIL)
-    base = reader.size - length
-    tail = reader.read(base, length)
-    found = tail.rfind(b"PK\5\6")
-    if found < 0 or len(tail) - found < _END.size:
+    directory = zip_directory(reader)
+    if directory is None or directory.size > limits.header_bytes // 10:
         return []
-    _, _, _, _, count, size, _, _ = _END.unpack_from(tail, found)
-    start = base + found - size
-    if tail[max(found - _LOCATOR, 0) : found].startswith(b"PK\6\7"):
-        # A second end, for large archives, stands between the directory and the first.
-        at = int.from_bytes(tail[found - _LOCATOR + 8 : found - _LOCATOR + 16], "little")
-        if at + _END64.size > reader.size:
-            return []
-        count, size = _END64.unpack(reader.read(at, _END64.size))[7:9]
-        start = at - size
-    if start < 0 or size > limits.header_bytes // 10:
-        return []
+    start, size, count, *_ = directory
     data = reader.read(start, size)
     names: list[str] = []
     at = 0

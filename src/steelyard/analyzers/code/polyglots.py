@@ -10,11 +10,11 @@ PKWARE APPNOTE.TXT 6.3.10, section 4.3.16 for the end of a zip.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Final
 
+from steelyard.analyzers.code.archives import TAIL, zip_directory
 from steelyard.analyzers.code.remarks import Remark
 from steelyard.checkpoints.hdf5 import MAGIC as HDF5
 from steelyard.checkpoints.pickles import looks_like_pickle
@@ -22,8 +22,6 @@ from steelyard.checkpoints.zip_members import NPY_MAGIC
 from steelyard.sources.base import ByteReader
 
 HEAD_BYTES: Final = 64
-_END: Final = struct.Struct("<4s4H2LH")
-_TAIL: Final = 65_536 + _END.size
 _TENSORS_TAIL: Final = 16_384
 """Bytes of the end of weights that are looked at: they are many, and read for little else. What
 hides behind a longer comment lies in bytes that no tensor claims, which are told anyhow."""
@@ -77,7 +75,7 @@ def examine(reader: ByteReader, head: bytes, format_name: str | None) -> Iterato
     name = known or format_name or ("a pickle" if looks_like_pickle(head) else None)
     if name is None or head.startswith(b"PK"):
         return
-    start = zip_start(reader, _TENSORS_TAIL if format_name in _WEIGHTS else _TAIL)
+    start = zip_start(reader, _TENSORS_TAIL if format_name in _WEIGHTS else TAIL)
     if start is not None:
         yield Remark("polyglot", f"is {name} and a zip archive as well", offset=start)
     if format_name == "safetensors" and head[:1] == b"\x80" and looks_like_pickle(head):
@@ -99,30 +97,23 @@ def at(reader: ByteReader, offset: int) -> Iterator[Remark]:
         yield Remark("polyglot", f"holds {inside} in bytes that no tensor claims", offset=offset)
 
 
-def zip_start(reader: ByteReader, longest: int = _TAIL) -> int | None:
+def zip_start(reader: ByteReader, longest: int = TAIL) -> int | None:
     """Find where a zip archive at the end of a file begins; None where there is none.
 
     Args:
         reader: The file.
         longest: Bytes of its end that are looked at.
     """
-    length = min(reader.size, longest)
-    base = reader.size - length
-    tail = reader.read(base, length)
-    found = tail.rfind(b"PK\5\6")
-    if found < 0 or len(tail) - found < _END.size:
+    directory = zip_directory(reader, longest)
+    if directory is None or not directory.is_whole or directory.entries == 0:
         return None
-    _, _, _, _, count, size, start, comment = _END.unpack_from(tail, found)
-    central = base + found - size
-    if found + _END.size + comment > len(tail) or count == 0 or central < 0:
+    if reader.read(directory.start, min(4, reader.size - directory.start)) != b"PK\1\2":
         return None
-    if reader.read(central, min(4, reader.size - central)) != b"PK\1\2":
-        return None
-    return int(max(central - start, 0))
+    return max(directory.start - directory.stated, 0)
 
 
 def _behind_png(reader: ByteReader) -> Iterator[Remark]:
-    length = min(reader.size, _TAIL)
+    length = min(reader.size, TAIL)
     tail = reader.read(reader.size - length, length)
     found = tail.rfind(_PNG_END)
     behind = tail[found + len(_PNG_END) :] if found >= 0 else b""
